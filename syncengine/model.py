@@ -1,0 +1,146 @@
+"""What travels along the data path: a change, its receipt, and the report of a run. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from syncengine.errors import NO_HEADERS, RateHeaders
+from syncengine.identity import IdentityClass
+
+
+class Result(StrEnum):
+    """What became of a change in one send."""
+
+    ACCEPTED = "accepted"  # a 2xx, directly, to exactly this content
+    REJECTED = "rejected"  # refused for good
+    UNKNOWN = "unknown"  # may have been processed; due again
+    IN_DOUBT = "in doubt"  # may have created a contact that nothing can find again: held
+    WITHDRAWN = "withdrawn"  # nothing left us: as before
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A due contact as the producer first meets it: enough to decide whether it may go now."""
+
+    n: int
+    key: str
+    content_hash: bytes
+    identity: IdentityClass
+    mail: str
+    name: str
+    in_doubt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One contact to send, its intent already durable.
+
+    `content`: canonical JSON in the upsert's shape. `remote_id`: confirmed id or None. `is_repeat`: this
+    very content was sent before without a definite answer. `notes`: digests of the notes that go with this
+    send, and only with it; `sent_notes`: those that went before and stay out.
+    """
+
+    n: int
+    key: str
+    content: bytes
+    content_hash: bytes
+    identity: IdentityClass
+    mail: str
+    name: str
+    remote_id: int | None
+    in_doubt: bool
+    is_repeat: bool
+    notes: tuple[bytes, ...] = ()
+    sent_notes: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The result of one send of a change.
+
+    `status`: HTTP status, None without an answer. `reason`: for people, names no value. `detail`: what the
+    server said. `requests`: how many left us; `repeats`: how many
+    of them sent the content again after an unknown result. `rate`: what its last answer told of the bucket.
+    """
+
+    change: Change
+    result: Result
+    status: int | None = None
+    reason: str = ""
+    detail: str = ""
+    requests: int = 1
+    repeats: int = 0
+    rate: RateHeaders = NO_HEADERS
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt that settled nothing: a 429, a request that never left, an unknown result."""
+
+    change: Change
+    at: float
+    result: str
+    status: int | None
+    detail: str
+
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_PROBLEMS = 3
+EXIT_STOPPED = 4
+EXIT_LOCKED = 5
+EXIT_SIGINT = 130
+EXIT_SIGTERM = 143
+
+
+@dataclass(slots=True)
+class Report:
+    """What `sync --json` prints. All count contacts but the last four.
+
+    `read = new + changed + unchanged + refused + forgotten`;
+    `selected = accepted + rejected + held + remaining`. `requests`: every request that left; `tokens`: the
+    sum of the cost headers; `throttled`: answers of 429; `seconds`: of the whole run.
+    """
+
+    run: int = 0
+    outcome: str = ""
+    reason: str | None = None
+    read: int = 0
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    forgotten: int = 0
+    missing: int = 0
+    selected: int = 0
+    sent: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    held: int = 0
+    remaining: int = 0
+    repeated: int = 0
+    problems_open: int = 0
+    problems_new: int = 0
+    requests: int = 0
+    tokens: float = 0
+    throttled: int = 0
+    seconds: float = 0.0
+    exit: int = EXIT_FAILED
+    message: str = ""
+    fields: dict[str, int] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object of `sync --json`; `fields` only where a guard shows them."""
+        tokens = int(self.tokens) if float(self.tokens).is_integer() else round(self.tokens, 3)
+        shown: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in self.__dataclass_fields__
+            if name not in {"fields", "tokens", "seconds"}
+        }
+        shown |= {"tokens": tokens, "seconds": round(self.seconds, 3)}
+        if self.fields:
+            shown["fields"] = dict(self.fields)
+        return shown

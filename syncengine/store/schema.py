@@ -1,0 +1,188 @@
+"""The state store's schema, as migrations of sqlite-utils, and the expressions that define a state.
+
+`DUE` and `STATE` are the one definition of what is due and of a contact's state; the partial index, the
+producer, `plan`, `status` and `problems` all use them.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+DUE = "(accepted_hash IS NOT content_hash OR in_doubt = 1) AND problem_hash IS NOT content_hash"
+"""Due: the content is not what was last accepted, or an earlier attempt has no definite answer; and no
+problem is open for exactly this content."""
+
+OPEN_PROBLEM = "problem_hash = content_hash"
+"""A problem is open only for the content it was recorded for."""
+
+STATE = f"""CASE
+    WHEN n IN (SELECT n FROM intents WHERE run = :running AND open = 1) THEN 'in_flight'
+    WHEN {OPEN_PROBLEM} THEN problem
+    WHEN accepted_hash IS NOT content_hash OR in_doubt = 1 THEN 'changed'
+    WHEN confirmed_hash IS content_hash THEN 'confirmed'
+    ELSE 'accepted' END"""
+"""A contact's one state, the first that applies. `:running`: the id of the run in progress, or NULL."""
+
+migrations = Migrations("syncengine")
+
+
+@migrations()
+def m001_core(db: Database) -> None:
+    """Make contacts and everything the pump writes about them."""
+    for statement in f"""
+        CREATE TABLE space (
+            only INTEGER PRIMARY KEY CHECK (only = 1),
+            secret BLOB NOT NULL,           -- keys the fingerprint and the tombstones
+            base_url TEXT,
+            key_fingerprint BLOB,
+            group_id INTEGER,
+            paused_until REAL               -- a pause ordered by the server, Unix time
+        ) STRICT;
+        CREATE TABLE contacts (
+            n INTEGER PRIMARY KEY,
+            key TEXT NOT NULL UNIQUE,
+            content_hash BLOB NOT NULL,
+            hash_version INTEGER NOT NULL,
+            identity INTEGER NOT NULL,      -- IdentityClass
+            mail TEXT NOT NULL,             -- normalised, '' without
+            name TEXT NOT NULL,             -- normalised surname and firstname, '' without surname
+            accepted_hash BLOB,             -- content of the last 2xx
+            accepted_at REAL,
+            confirmed_hash BLOB,            -- content last seen applied
+            remote_id INTEGER,              -- learned by a read
+            in_doubt INTEGER NOT NULL DEFAULT 0,   -- an intent without a definite answer exists
+            missing INTEGER NOT NULL DEFAULT 0,    -- not in the last snapshot
+            problem TEXT,                   -- held, rejected, dropped, differs
+            problem_hash BLOB,              -- the content it was recorded for
+            problem_reason TEXT,
+            problem_detail TEXT,
+            problem_since REAL,
+            problem_run INTEGER,
+            released_hash BLOB,             -- a person released this content from being held
+            loaded_at REAL NOT NULL,
+            changed_at REAL NOT NULL,
+            content BLOB NOT NULL,          -- canonical JSON
+            accepted BLOB,                  -- NULL while accepted_hash = content_hash
+            applied BLOB                    -- NULL while confirmed_hash = content_hash
+        ) STRICT;
+        CREATE INDEX contacts_due ON contacts (key, identity, accepted_at) WHERE {DUE};
+        CREATE INDEX contacts_problem ON contacts (problem, problem_reason, key) WHERE {OPEN_PROBLEM};
+        CREATE INDEX contacts_missing ON contacts (n) WHERE missing = 1;
+        CREATE INDEX contacts_confirmed ON contacts (n) WHERE confirmed_hash IS NOT NULL;
+        CREATE TABLE runs (
+            id INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL,             -- sync, load
+            pid INTEGER NOT NULL,
+            started REAL NOT NULL,
+            ended REAL,
+            outcome TEXT,
+            reason TEXT,
+            exit INTEGER,
+            accepted INTEGER NOT NULL DEFAULT 0,   -- moves with each checkpoint
+            progress TEXT,                  -- JSON: sent, remaining, rate, finish_at
+            report TEXT                     -- JSON, the report of the ended run
+        ) STRICT;
+        CREATE TABLE intents (              -- durable before the first byte, until a definite answer
+            n INTEGER PRIMARY KEY REFERENCES contacts (n) ON DELETE CASCADE,
+            run INTEGER NOT NULL,
+            content_hash BLOB NOT NULL,
+            at REAL NOT NULL,
+            open INTEGER NOT NULL,          -- 1: may be acted upon now by its run
+            unknown_hash BLOB,              -- what an attempt without a definite answer sent
+            unknown_at REAL,
+            crashes INTEGER NOT NULL DEFAULT 0     -- kills during which this was the only open intent
+        ) STRICT;
+        CREATE TABLE attempts (             -- those that settled nothing: 429, not sent, unknown
+            id INTEGER PRIMARY KEY,
+            n INTEGER NOT NULL REFERENCES contacts (n) ON DELETE CASCADE,
+            run INTEGER NOT NULL,
+            at REAL NOT NULL,
+            result TEXT NOT NULL,
+            status INTEGER,
+            detail TEXT
+        ) STRICT;
+        CREATE INDEX attempts_contact ON attempts (n);
+        CREATE TABLE receipts (
+            id INTEGER PRIMARY KEY,
+            n INTEGER NOT NULL REFERENCES contacts (n) ON DELETE CASCADE,
+            run INTEGER NOT NULL,
+            at REAL NOT NULL,
+            content_hash BLOB NOT NULL,
+            result TEXT NOT NULL,           -- accepted, rejected, unknown, held
+            status INTEGER,
+            detail TEXT
+        ) STRICT;
+        CREATE INDEX receipts_contact ON receipts (n);
+        CREATE TABLE notes_sent (           -- a note is sent once per contact and text
+            n INTEGER NOT NULL REFERENCES contacts (n) ON DELETE CASCADE,
+            note BLOB NOT NULL,
+            PRIMARY KEY (n, note)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE tombstones (
+            digest BLOB PRIMARY KEY,        -- of the key, keyed with the space's secret
+            at REAL NOT NULL
+        ) STRICT, WITHOUT ROWID;
+    """.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+STAGING = (
+    """CREATE TABLE staged (                -- rows of a running load that are new or changed
+        n INTEGER PRIMARY KEY,
+        line INTEGER NOT NULL,
+        key TEXT NOT NULL UNIQUE,
+        contact INTEGER,                    -- the stored contact's n, NULL when new
+        content_hash BLOB NOT NULL,
+        identity INTEGER NOT NULL,
+        mail TEXT NOT NULL,
+        name TEXT NOT NULL,
+        content BLOB NOT NULL
+    ) STRICT""",
+    """CREATE TABLE repeats (               -- further rows of a key already read
+        key TEXT NOT NULL,
+        line INTEGER NOT NULL,
+        content_hash BLOB NOT NULL
+    ) STRICT""",
+    "CREATE INDEX repeats_key ON repeats (key)",
+    """CREATE TABLE presence (              -- contacts whose presence in the source changes
+        n INTEGER PRIMARY KEY,
+        missing INTEGER NOT NULL            -- 1: the snapshot lacks it; 0: it came back
+    ) STRICT""",
+    """CREATE TABLE refusals (              -- rows this load refuses
+        line INTEGER NOT NULL,
+        key TEXT,
+        column_name TEXT,
+        reason TEXT NOT NULL
+    ) STRICT""",
+)
+"""Where a load gathers before it takes effect; `plan` makes the same tables in a scratch file."""
+
+
+@migrations()
+def m002_loads(db: Database) -> None:
+    """Add loads, their staging tables, and the rows they refused."""
+    db.execute(
+        """CREATE TABLE loads (
+            id INTEGER PRIMARY KEY,
+            path TEXT NOT NULL,
+            started REAL NOT NULL,
+            ended REAL,
+            state TEXT NOT NULL,            -- staging, applying, done, refused, interrupted
+            snapshot INTEGER NOT NULL,
+            mapping TEXT NOT NULL,          -- digest of the rules
+            counts TEXT                     -- JSON
+        ) STRICT"""
+    )
+    db.execute(
+        """CREATE TABLE refused (           -- rows the last load refused
+            line INTEGER NOT NULL,
+            key TEXT,
+            column_name TEXT,
+            reason TEXT NOT NULL,
+            since REAL NOT NULL
+        ) STRICT"""
+    )
+    for statement in STAGING:
+        db.execute(statement)

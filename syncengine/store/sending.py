@@ -1,0 +1,345 @@
+"""What the pump reads and writes in the store: pages of what is due, intents, receipts, holds.
+
+Functions of an open `Store`; each is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from syncengine.hashing import canonical, content_hash
+from syncengine.identity import IdentityClass, identify
+from syncengine.model import Attempt, Candidate, Change, Receipt, Result
+from syncengine.problems import MAY_HAVE_BEEN_CREATED
+from syncengine.store.driver import Connection
+from syncengine.store.loading import apply_staged, clear_staging, close_problems, hold_missing
+from syncengine.store.schema import DUE, OPEN_PROBLEM
+from syncengine.store.store import Store
+
+_CANDIDATE = "n, key, content_hash, identity, mail, name, in_doubt"
+
+
+def _candidate(row: Sequence[Any]) -> Candidate:
+    n, key, content_hash_, identity, mail, name, in_doubt = row[:7]
+    return Candidate(n, key, content_hash_, IdentityClass(identity), mail, name, bool(in_doubt))
+
+
+@dataclass(frozen=True, slots=True)
+class DueCounts:
+    """How many contacts are due; of these, how many were accepted before."""
+
+    due: int
+    accepted_before: int
+
+
+def count_due(store: Store) -> DueCounts:
+    """Count what is due, from the partial index alone."""
+    with store.reading() as connection:
+        due, accepted = connection.execute(
+            f"SELECT count(*), count(accepted_at) FROM contacts WHERE {DUE}"
+        ).fetchone()
+        return DueCounts(due, accepted)
+
+
+def count_accepted(store: Store) -> int:
+    """Count the contacts ever accepted: all, less those due or with a problem that never were."""
+    with store.reading() as connection:
+        total = connection.execute("SELECT count(*) FROM contacts").fetchone()[0]
+        for condition in (DUE, OPEN_PROBLEM):
+            total -= connection.execute(
+                f"SELECT count(*) - count(accepted_at) FROM contacts WHERE {condition}"
+            ).fetchone()[0]
+        return int(total)
+
+
+def due_page(store: Store, after: str, limit: int) -> list[Candidate]:
+    """Return up to `limit` due contacts with keys above `after`, in key order."""
+    with store.reading() as connection:
+        rows = connection.execute(
+            f"SELECT {_CANDIDATE} FROM contacts WHERE {DUE} AND key > ? ORDER BY key LIMIT ?",
+            (after, limit),
+        ).fetchall()
+    return [_candidate(row) for row in rows]
+
+
+def doubtful_page(store: Store, limit: int) -> list[Candidate]:
+    """Return up to `limit` due contacts in doubt, in key order."""
+    with store.reading() as connection:
+        rows = connection.execute(
+            f"SELECT {_CANDIDATE} FROM contacts WHERE {DUE} AND n IN "
+            "(SELECT n FROM intents WHERE unknown_hash IS NOT NULL) ORDER BY key LIMIT ?",
+            (limit,),
+        ).fetchall()
+    return [_candidate(row) for row in rows]
+
+
+def recent_doubts(store: Store, *, since: float) -> list[tuple[Candidate, float]]:
+    """Return contacts with an unanswered attempt after `since` (Unix time), and when it was made."""
+    with store.reading() as connection:
+        rows = connection.execute(
+            f"SELECT {_CANDIDATE}, unknown_at FROM contacts JOIN "
+            "(SELECT n AS doubtful, unknown_at FROM intents WHERE unknown_at > ?) ON doubtful = n",
+            (since,),
+        ).fetchall()
+    return [(_candidate(row), row[-1]) for row in rows]
+
+
+def hold_without_identity(store: Store, classes: Mapping[IdentityClass, str], *, run: int) -> int:
+    """Hold due contacts of the given identity classes (class -> reason); return how many.
+
+    A contact released by a person for exactly this content passes. Missing contacts are held too.
+    """
+    with store.writing() as connection:
+        held = hold_missing(connection, run=run, now=store.now())
+        for identity, reason in classes.items():
+            held += connection.execute(
+                "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
+                "problem_detail = NULL, problem_since = ?, problem_run = ? "
+                f"WHERE {DUE} AND identity = ? AND released_hash IS NOT content_hash",
+                (reason, store.now(), run, identity.value),
+            ).rowcount
+        return int(held)
+
+
+def hold_doubtful(store: Store, classes: Sequence[IdentityClass], *, run: int) -> int:
+    """Hold due contacts in doubt of classes that nothing can find again; return how many."""
+    with store.writing() as connection:
+        marks = ", ".join(str(identity.value) for identity in classes)
+        return int(
+            connection.execute(
+                "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
+                "problem_detail = NULL, problem_since = ?, problem_run = ? "
+                "WHERE n IN (SELECT n FROM intents WHERE unknown_hash IS NOT NULL) "
+                f"AND identity IN ({marks}) AND {DUE} "
+                "AND released_hash IS NOT content_hash",
+                (MAY_HAVE_BEEN_CREATED, store.now(), run),
+            ).rowcount
+        )
+
+
+def claim(store: Store, candidates: Iterable[Candidate], *, run: int) -> list[Change]:
+    """Write the intents of candidates that are still due with that content; return their changes.
+
+    Durable when it returns: from here on their requests may leave.
+    """
+    changes = []
+    with store.writing() as connection:
+        for candidate in candidates:
+            row = connection.execute(
+                "SELECT content, remote_id, in_doubt FROM contacts "
+                f"WHERE n = ? AND content_hash = ? AND {DUE}",
+                (candidate.n, candidate.content_hash),
+            ).fetchone()
+            if row is None:
+                continue
+            content, remote_id, in_doubt = row
+            unknown_hash = _unknown_hash(connection, candidate.n) if in_doubt else None
+            notes, sent_notes = _notes(connection, candidate.n, content)
+            connection.execute(
+                "INSERT INTO intents (n, run, content_hash, at, open) VALUES (?, ?, ?, ?, 1) "
+                "ON CONFLICT (n) DO UPDATE SET run = excluded.run, content_hash = excluded.content_hash, "
+                "at = excluded.at, open = 1",
+                (candidate.n, run, candidate.content_hash, store.now()),
+            )
+            changes.append(
+                Change(
+                    n=candidate.n,
+                    key=candidate.key,
+                    content=content,
+                    content_hash=candidate.content_hash,
+                    identity=candidate.identity,
+                    mail=candidate.mail,
+                    name=candidate.name,
+                    remote_id=remote_id,
+                    in_doubt=bool(in_doubt),
+                    is_repeat=unknown_hash == candidate.content_hash,
+                    notes=notes,
+                    sent_notes=sent_notes,
+                )
+            )
+    return changes
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one checkpoint commits."""
+
+    receipts: list[Receipt] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    progress: dict[str, Any] | None = None
+    paused_until: float | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.receipts or self.attempts or self.progress or self.paused_until)
+
+
+def settle(store: Store, batch: Batch, *, run: int) -> None:
+    """Commit a checkpoint: accepted hashes, rejections, doubts, attempts and progress in one transaction."""
+    now = store.now()
+    by: dict[Result, list[Receipt]] = {result: [] for result in Result}
+    for receipt in batch.receipts:
+        by[receipt.result].append(receipt)
+    with store.writing() as connection:
+        many = connection.executemany
+        many(
+            "UPDATE contacts SET accepted = CASE WHEN content_hash = ?1 THEN NULL ELSE ?2 END, "
+            "accepted_hash = ?1, accepted_at = ?3, in_doubt = 0 WHERE n = ?4",
+            [(r.change.content_hash, r.change.content, now, r.change.n) for r in by[Result.ACCEPTED]],
+        )
+        many("DELETE FROM intents WHERE n = ?", [(r.change.n,) for r in by[Result.ACCEPTED]])
+        many(
+            "UPDATE contacts SET problem = ?, problem_hash = ?, problem_reason = ?, problem_detail = ?, "
+            "problem_since = ?, problem_run = ? WHERE n = ?",
+            [
+                (
+                    "rejected" if r.result is Result.REJECTED else "held",
+                    r.change.content_hash,
+                    r.reason,
+                    r.detail or None,
+                    now,
+                    run,
+                    r.change.n,
+                )
+                for r in (*by[Result.REJECTED], *by[Result.IN_DOUBT])
+            ],
+        )
+        unknown = [(r.change.n,) for r in (*by[Result.UNKNOWN], *by[Result.IN_DOUBT])]
+        many("UPDATE intents SET unknown_hash = content_hash, unknown_at = at, open = 0 WHERE n = ?", unknown)
+        many("UPDATE contacts SET in_doubt = 1 WHERE n = ?", unknown)
+        back = [r.change for r in (*by[Result.REJECTED], *by[Result.WITHDRAWN])]
+        many("DELETE FROM intents WHERE n = ? AND unknown_hash IS NULL", [(change.n,) for change in back])
+        many("UPDATE intents SET open = 0 WHERE n = ?", [(change.n,) for change in back])
+        many(
+            "DELETE FROM notes_sent WHERE n = ? AND note = ?",
+            [(change.n, note) for change in back for note in change.notes],
+        )
+        many(
+            "INSERT INTO receipts (n, run, at, content_hash, result, status, detail) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (r.change.n, run, now, r.change.content_hash, r.result.value, r.status, r.reason or None)
+                for r in batch.receipts
+                if r.result is not Result.WITHDRAWN
+            ],
+        )
+        many(
+            "INSERT INTO attempts (n, run, at, result, status, detail) VALUES (?, ?, ?, ?, ?, ?)",
+            [(a.change.n, run, a.at, a.result, a.status, a.detail or None) for a in batch.attempts],
+        )
+        connection.execute(
+            "UPDATE runs SET accepted = accepted + ? WHERE id = ?", (len(by[Result.ACCEPTED]), run)
+        )
+        if batch.paused_until is not None:
+            connection.execute("UPDATE space SET paused_until = ?", (batch.paused_until,))
+        if batch.progress is not None:
+            connection.execute(
+                "UPDATE runs SET progress = ? WHERE id = ?", (orjson.dumps(batch.progress).decode(), run)
+            )
+
+
+def withdraw_open(store: Store, *, run: int) -> None:
+    """Close the run's intents that no worker took up: nothing of them left."""
+    with store.writing() as connection:
+        rows = connection.execute("SELECT n FROM intents WHERE run = ? AND open = 1", (run,)).fetchall()
+        connection.executemany("DELETE FROM intents WHERE n = ? AND unknown_hash IS NULL", rows)
+        connection.execute("UPDATE intents SET open = 0 WHERE open = 1")
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """Where the contacts of a run stand at its end, from the rows themselves."""
+
+    due: int
+    held: int
+    rejected: int
+    problems_open: int
+    problems_new: int
+
+
+def run_counts(store: Store, *, run: int) -> RunCounts:
+    """Count what is due, and the problems: of this run by state, and all that are open."""
+    with store.reading() as connection:
+        due = connection.execute(f"SELECT count(*) FROM contacts WHERE {DUE}").fetchone()[0]
+        of_run = dict(
+            connection.execute(
+                "SELECT problem, count(*) FROM contacts "
+                f"WHERE {OPEN_PROBLEM} AND problem_run = ? GROUP BY problem",
+                (run,),
+            ).fetchall()
+        )
+        contacts = connection.execute(f"SELECT count(*) FROM contacts WHERE {OPEN_PROBLEM}").fetchone()[0]
+        rows, new_rows = connection.execute(
+            "SELECT count(*), count(*) FILTER (WHERE since >= (SELECT started FROM runs WHERE id = ?)) "
+            "FROM refused",
+            (run,),
+        ).fetchone()
+    return RunCounts(
+        due=due,
+        held=of_run.get("held", 0),
+        rejected=of_run.get("rejected", 0),
+        problems_open=contacts + rows,
+        problems_new=sum(of_run.values()) + new_rows,
+    )
+
+
+def unsettled_contacts(store: Store, *, run: int) -> list[int]:
+    """Return the contacts that are due, or have an open problem of this run."""
+    with store.reading() as connection:
+        return [
+            n
+            for (n,) in connection.execute(
+                f"SELECT n FROM contacts WHERE {DUE} UNION "
+                f"SELECT n FROM contacts WHERE {OPEN_PROBLEM} AND problem_run = ?",
+                (run,),
+            ).fetchall()
+        ]
+
+
+def put_back_rejections(store: Store, *, run: int) -> int:
+    """Make this run's rejections due again (the breaker found the run at fault); return how many."""
+    with store.writing() as connection:
+        return close_problems(connection, "problem = 'rejected' AND problem_run = ?", (run,))
+
+
+def put(store: Store, contacts: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Store contacts one by one, outside any load (library use).
+
+    A contact in flight keeps the send it is in; its new content stays due.
+    """
+    rows = []
+    for line, (key, contact) in enumerate(contacts, 1):
+        content = canonical(contact)
+        rows.append((line, key, content_hash(content), *identify(contact), content))
+    with store.writing() as connection:
+        clear_staging(connection)
+        connection.executemany(
+            "INSERT INTO staged (line, key, content_hash, identity, mail, name, content) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+            "content_hash = excluded.content_hash, identity = excluded.identity, mail = excluded.mail, "
+            "name = excluded.name, content = excluded.content",
+            rows,
+        )
+        apply_staged(connection, now=store.now(), limit=len(rows))
+
+
+def _unknown_hash(connection: Connection, n: int) -> bytes | None:
+    row = connection.execute("SELECT unknown_hash FROM intents WHERE n = ?", (n,)).fetchone()
+    return row[0] if row else None
+
+
+def _notes(connection: Connection, n: int, content: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Return the digests of notes to send now and of those sent before; record the former as sent."""
+    if b'"notes":' not in content:
+        return (), ()
+    wanted = [content_hash(note["content"].encode()) for note in orjson.loads(content).get("notes", ())]
+    sent = {
+        bytes(row[0])
+        for row in connection.execute("SELECT note FROM notes_sent WHERE n = ?", (n,)).fetchall()
+    }
+    fresh = tuple(note for note in wanted if note not in sent)
+    connection.executemany("INSERT INTO notes_sent VALUES (?, ?)", [(n, note) for note in fresh])
+    return fresh, tuple(note for note in wanted if note in sent)

@@ -1,0 +1,301 @@
+"""The state store: one file, one space, one writer.
+
+Owns opening, recovery, transactions, the space's binding and the record of runs. What a load, the pump or a
+person writes is in the modules beside it. Every method is synchronous and runs in one thread (see
+`StoreThread`); between two calls no transaction is open.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlite_utils import Database
+
+from syncengine.errors import ConfigError, StoreError
+from syncengine.hashing import HASH_VERSION, content_hash
+from syncengine.problems import CRASHES
+from syncengine.store.driver import (
+    APPLICATION_ID,
+    Connection,
+    create,
+    journal_mode,
+    make_private,
+    open_for_writing,
+    sqlite3,
+    translating,
+)
+from syncengine.store.lock import RunLock
+from syncengine.store.schema import migrations
+
+REHASH_ROWS = 2000
+CRASHES_ALONE = 3
+"""A contact that was alone in flight in so many crashes is held."""
+
+
+class Store:
+    """The writing side of a state store. Open it while holding its `RunLock`.
+
+    `now` is the wall clock (Unix seconds). Raises StoreError when the file is not a state store, is
+    damaged, or was written by a newer syncengine; the file is then left as it is.
+    """
+
+    def __init__(self, path: Path, *, lock: RunLock, now: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self.now = now
+        self._lock = lock
+        if not path.exists():
+            _build(path)
+        make_private(path)
+        status = path.stat()
+        if status.st_size == 0:
+            raise StoreError(f"{path}: is empty, so it is no state store; move it away or restore a backup")
+        self._file = (status.st_dev, status.st_ino)
+        self.connection: Connection = open_for_writing(path)
+        try:
+            with translating(path):
+                self._check_kind()
+                self._migrate()
+                self._recover()
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; SQLite folds the journal back into the file."""
+        with translating(self.path):
+            self.connection.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Run one transaction (BEGIN IMMEDIATE), committed durably when the block ends without an error.
+
+        Raises StoreError, with reason `disk` when there is no room or no right. Nothing of the block is
+        kept then. Also raises it when the file or its lock was moved or deleted meanwhile.
+        """
+        connection = self.connection
+        with translating(self.path):
+            assert not connection.in_transaction, "a transaction was left open"
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                self._check_file()
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # after SQLITE_FULL SQLite has rolled back by itself
+                    with suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give the connection for reads; every result must be fetched before the block ends."""
+        with translating(self.path):
+            yield self.connection
+
+    # --- the space ---------------------------------------------------------------------------------------
+
+    def secret(self) -> bytes:
+        """Return the random secret that keys this file's fingerprint and tombstones."""
+        with self.reading() as connection:
+            return bytes(connection.execute("SELECT secret FROM space").fetchone()[0])
+
+    def bind(self, base_url: str, api_key: str, *, same_space: bool = False) -> None:
+        """Bind the file to a space, or check that it is still the same one.
+
+        Raises ConfigError for another base URL, and for another key unless `same_space` says that it
+        opens the same space.
+        """
+        fingerprint = blake2b(api_key.encode(), digest_size=16, key=self.secret()).digest()
+        with self.writing() as connection:
+            bound_url, bound_key = connection.execute(
+                "SELECT base_url, key_fingerprint FROM space"
+            ).fetchone()
+            if bound_url is not None and bound_url != base_url:
+                raise ConfigError(
+                    f"{self.path}: belongs to the space at {bound_url}, not {base_url}; "
+                    "nothing was sent. Remedy: another [state] path for another space"
+                )
+            if bound_key is not None and bytes(bound_key) != fingerprint and not same_space:
+                raise ConfigError(
+                    f"{self.path}: was last used with another API key; nothing was sent. "
+                    "If the new key opens the same space, run syncengine sync --same-space once; "
+                    "if not, use another [state] path"
+                )
+            connection.execute("UPDATE space SET base_url = ?, key_fingerprint = ?", (base_url, fingerprint))
+
+    def paused_until(self) -> float | None:
+        """Return until when (Unix time) the server asked us to pause, None when it did not."""
+        with self.reading() as connection:
+            value: float | None = connection.execute("SELECT paused_until FROM space").fetchone()[0]
+            return value
+
+    # --- runs --------------------------------------------------------------------------------------------
+
+    def begin_run(self, kind: str) -> int:
+        """Record a run that starts now and return its number."""
+        with self.writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO runs (kind, pid, started) VALUES (?, ?, ?)", (kind, os.getpid(), self.now())
+            )
+            return int(cursor.lastrowid)
+
+    def end_run(
+        self, run: int, *, outcome: str, reason: str | None, code: int, report: dict[str, Any]
+    ) -> None:
+        """Close a run's record with its outcome, exit code and report."""
+        with self.writing() as connection:
+            connection.execute(
+                "UPDATE runs SET ended = ?, outcome = ?, reason = ?, exit = ?, report = ?, progress = NULL "
+                "WHERE id = ?",
+                (self.now(), outcome, reason, code, orjson.dumps(report).decode(), run),
+            )
+
+    def fruitless_crashes(self) -> int:
+        """Return how many of the last runs, in a row, were killed without one accepted contact."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                "SELECT reason = 'killed' AND accepted = 0 FROM runs WHERE ended IS NOT NULL "
+                "ORDER BY id DESC LIMIT 10"
+            ).fetchall()
+        return next((count for count, (is_fruitless,) in enumerate(rows) if not is_fruitless), len(rows))
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _check_file(self) -> None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            status = None
+        if status is None or (status.st_dev, status.st_ino) != self._file:
+            raise StoreError(
+                f"{self.path}: was moved, deleted or replaced while in use; put it back and run again"
+            )
+        if not self._lock.is_held():
+            raise StoreError(
+                f"{self.path}: its lock file was deleted while in use; make sure that no other run is active"
+            )
+
+    def _check_kind(self) -> None:
+        found = self.connection.execute("PRAGMA application_id").fetchone()[0]
+        if found != APPLICATION_ID:
+            raise StoreError(f"{self.path}: is a database of another program; name another [state] path")
+
+    def _migrate(self) -> None:
+        database = Database(self.connection, execute_plugins=False, recursive_triggers=False)
+        known = {migration.name for migration in migrations.pending(database)} | {
+            migration.name for migration in migrations.applied(database)
+        }
+        ours = {migration.name for migration in migrations._migrations}  # noqa: SLF001 - no public list
+        if known - ours:
+            raise StoreError(
+                f"{self.path}: was written by a newer syncengine; upgrade this one, or restore a backup"
+            )
+        if migrations.pending(database):
+            with self.writing():
+                migrations.apply(database)
+
+    def _recover(self) -> None:
+        """Bring the file to where a run may start, whatever ended the last one. Idempotent."""
+        with self.writing() as connection:
+            self._settle_crash(connection)
+            connection.execute(
+                "UPDATE runs SET ended = ?, outcome = 'interrupted', reason = 'killed' WHERE ended IS NULL",
+                (self.now(),),
+            )
+        self._rehash()
+
+    def _settle_crash(self, connection: Connection) -> None:
+        """Put what a killed run may have sent in doubt; hold what was alone in flight again and again."""
+        connection.execute(
+            "UPDATE contacts SET in_doubt = 1 WHERE n IN (SELECT n FROM intents WHERE open = 1)"
+        )
+        connection.execute(
+            "UPDATE intents SET crashes = crashes + 1 "
+            "WHERE open = 1 AND (SELECT count(*) FROM intents WHERE open = 1) = 1"
+        )
+        connection.execute(
+            "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
+            "problem_since = ? WHERE released_hash IS NOT content_hash "
+            "AND n IN (SELECT n FROM intents WHERE open = 1 AND crashes >= ?)",
+            (CRASHES, self.now(), CRASHES_ALONE),
+        )
+        connection.execute(
+            "UPDATE intents SET open = 0, unknown_hash = content_hash, unknown_at = at WHERE open = 1"
+        )
+
+    def _rehash(self) -> None:
+        """Bring stored hashes to this program's hash version. What is due stays exactly as it was."""
+        after = 0
+        while True:
+            with self.writing() as connection:
+                rows = connection.execute(
+                    "SELECT n, content, accepted_hash, content_hash, accepted, confirmed_hash, applied, "
+                    "problem_hash, released_hash FROM contacts WHERE n > ? AND hash_version <> ? "
+                    "ORDER BY n LIMIT ?",
+                    (after, HASH_VERSION, REHASH_ROWS),
+                ).fetchall()
+                connection.executemany(
+                    "UPDATE contacts SET content_hash = ?, accepted_hash = ?, confirmed_hash = ?, "
+                    "problem_hash = ?, released_hash = ?, hash_version = ? WHERE n = ?",
+                    [_rehashed(row) for row in rows],
+                )
+            if not rows:
+                return
+            after = rows[-1][0]
+
+
+def _rehashed(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    n, content, accepted_hash, old, accepted, confirmed_hash, applied, problem_hash, released_hash = row
+    new = content_hash(content)
+
+    def again(stored: bytes | None, payload: bytes | None) -> bytes | None:
+        if stored is None:
+            return None
+        return new if payload is None else content_hash(payload)
+
+    return (
+        new,
+        again(accepted_hash, accepted),
+        again(confirmed_hash, applied),
+        new if problem_hash == old else None,
+        new if released_hash == old else None,
+        HASH_VERSION,
+        n,
+    )
+
+
+def _build(path: Path) -> None:
+    """Make a new state store beside `path` and put it there whole, so that no half-made file is ever met."""
+    draft = path.with_name(path.name + ".new")
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        draft.with_name(draft.name + suffix).unlink(missing_ok=True)
+    create(draft)
+    connection = open_for_writing(draft)
+    try:
+        with translating(draft):
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute("BEGIN IMMEDIATE")
+            migrations.apply(Database(connection, execute_plugins=False, recursive_triggers=False))
+            connection.execute("INSERT INTO space (only, secret) VALUES (1, ?)", (secrets.token_bytes(32),))
+            connection.execute("COMMIT")
+    finally:
+        connection.close()
+    draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def journal_in_use() -> dict[str, str]:
+    """Return which SQLite and which journal mode are used, for `status`."""
+    return {"sqlite": sqlite3.sqlite_version, "driver": sqlite3.__name__, "journal_mode": journal_mode()}

@@ -1,0 +1,1 @@
+"""Everything that is spelled Qomon's way: fields, bodies, answers, rate headers."""

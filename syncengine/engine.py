@@ -26,8 +26,7 @@ from syncengine.clock import Clock, Stop
 from syncengine.config import Settings
 from syncengine.destination import Budgeted, Destination
 from syncengine.errors import ConfigError, StoreError, SyncError
-from syncengine.identity import IdentityClass
-from syncengine.load import LoadReport, LoadStopped, OpenedSource, finish_load, load, open_mapped
+from syncengine.load import LoadReport, LoadStopped, OpenedSource, load, open_mapped
 from syncengine.mapping import compile_mapping
 from syncengine.model import (
     EXIT_DONE,
@@ -43,7 +42,7 @@ from syncengine.model import (
     Result,
 )
 from syncengine.outcome import NOT_FOUND_AGAIN
-from syncengine.problems import HOLD_REASONS
+from syncengine.preflight import MASS_CHANGE_FROM, held_classes, is_mass_change
 from syncengine.producer import Producer
 from syncengine.progress import Progress
 from syncengine.qomon.client import QomonDestination
@@ -60,7 +59,6 @@ from syncengine.worker import work
 DRAIN_SECONDS = 10.0
 """How long open requests may go on after the order to stop."""
 BREAKER_FROM = 50
-MASS_CHANGE_FROM = 100
 PROGRESS_SECONDS = 1.0
 CRASHED_RUNS = 2
 """Killed runs in a row without an accepted contact after which contacts in doubt go one at a time."""
@@ -117,7 +115,6 @@ class Engine:
             lock = stack.enter_context(RunLock(self.settings.state.path))
             self.store = await self._at(Store, self.settings.state.path, lock=lock, now=self._clock.wall)
             stack.push_async_callback(self._at, self.store.close)
-            await self._at(finish_load, self.store)
             self._stack = stack.pop_all()
         return self
 
@@ -237,17 +234,7 @@ class Engine:
 
     async def _preflight(self, run: int) -> None:
         """Hold what must not go."""
-        wanted = self.settings.identity
-        classes = {
-            identity: HOLD_REASONS[identity]
-            for identity, setting in (
-                (IdentityClass.NONE, wanted.none),
-                (IdentityClass.NAMES_ONLY, wanted.names_only),
-                (IdentityClass.MAIL_ONLY, wanted.mail_only),
-                (IdentityClass.UNPROVEN, "hold"),
-            )
-            if setting == "hold"
-        }
+        classes = held_classes(self.settings.identity)
         await self._at(sending.hold_doubtful, self.store, NOT_FOUND_AGAIN, run=run)
         await self._at(sending.hold_without_identity, self.store, classes, run=run)
 
@@ -255,9 +242,9 @@ class Engine:
         due = await self._at(sending.count_due, self.store)
         share = self.settings.run.max_changed_share
         if due.accepted_before <= share * MASS_CHANGE_FROM:
-            return False
+            return False  # whatever the total is: it need not be counted
         accepted = await self._at(sending.count_accepted, self.store)
-        if accepted < MASS_CHANGE_FROM or due.accepted_before <= share * accepted:
+        if not is_mass_change(again=due.accepted_before, accepted=accepted, max_share=share):
             return False
         report.fields = await self._at(changed_fields, self.store.connection)
         shown = ", ".join(f"{name} ({count})" for name, count in list(report.fields.items())[:5])
@@ -377,8 +364,8 @@ class Engine:
         if tally.answered >= BREAKER_FROM and tally.failed_share > limit:
             self._stop.set(
                 "breaker",
-                f"{tally[Result.REJECTED]} of {tally.answered} contacts were rejected, more than {limit:.0%}: "
-                "more likely the mapping is wrong than so many people. They are due again; look at one with "
+                f"{tally[Result.REJECTED]} of {tally.answered} contacts were rejected, "
+                f"more than {limit:.0%}: more likely the mapping is wrong than so many people. They are due again; look at one with "
                 "explain, mend [fields] and run sync again",
             )
 

@@ -23,10 +23,10 @@ from syncengine.store.loading import (
     Conflict,
     Loaded,
     Staging,
-    apply_presence,
-    apply_refusals,
-    apply_staged,
     clear_staging,
+    finish_load,
+    rows_of_last_load,
+    take_effect,
 )
 from syncengine.store.store import Store
 
@@ -112,7 +112,7 @@ def load(
     """
     with store.writing() as connection:
         clear_staging(connection)
-        previous = _rows_of_last_load(connection)
+        previous = rows_of_last_load(connection)
         tombstones = frozenset(bytes(row[0]) for row in connection.execute("SELECT digest FROM tombstones"))
         number = connection.execute(
             "INSERT INTO loads (path, started, state, snapshot, mapping) VALUES (?, ?, 'staging', ?, ?)",
@@ -121,7 +121,7 @@ def load(
         staging = Staging(connection, secret=store.secret(), tombstones=tombstones)
     try:
         report = _gather(store, staging, opened, should_stop, progress)
-        _refuse_file(report, opened, previous, allow_shrink=allow_shrink)
+        refuse_file(report, opened, previous, allow_shrink=allow_shrink)
     except (SourceError, LoadStopped) as error:
         state = "interrupted" if isinstance(error, LoadStopped) else "refused"
         with store.writing() as connection:
@@ -136,40 +136,10 @@ def load(
             (orjson.dumps(report.counts()).decode(), number),
         )
         if report.new + report.changed <= APPLY_ROWS:
-            _take_effect(connection, number, run=run, now=store.now())
+            take_effect(connection, number, run=run, now=store.now())
             return report
     finish_load(store, run=run)
     return report
-
-
-def finish_load(store: Store, *, run: int | None = None) -> None:
-    """Carry through a load that took effect but was cut short; drop one that never did. Idempotent."""
-    with store.reading() as connection:
-        rows = connection.execute(
-            "SELECT id, state FROM loads WHERE state IN ('staging', 'applying')"
-        ).fetchall()
-    for number, state in rows:
-        if state == "staging":
-            with store.writing() as connection:
-                clear_staging(connection)
-                connection.execute(
-                    "UPDATE loads SET state = 'interrupted', ended = ? WHERE id = ?", (store.now(), number)
-                )
-            continue
-        left = APPLY_ROWS
-        while left == APPLY_ROWS:
-            with store.writing() as connection:
-                left = apply_staged(connection, now=store.now(), limit=APPLY_ROWS)
-        with store.writing() as connection:
-            _take_effect(connection, number, run=run, now=store.now())
-
-
-def _take_effect(connection: Any, number: int, *, run: int | None, now: float) -> None:
-    apply_staged(connection, now=now)
-    apply_presence(connection, run=run, now=now)
-    apply_refusals(connection, now=now)
-    clear_staging(connection)
-    connection.execute("UPDATE loads SET state = 'done', ended = ? WHERE id = ?", (now, number))
 
 
 def _gather(
@@ -253,7 +223,8 @@ def _refuse(staging: Staging, report: LoadReport, refusals: list[Refusal]) -> No
             report.errors.append({"line": line, "column": column, "reason": reason})
 
 
-def _refuse_file(report: LoadReport, opened: OpenedSource, previous: int, *, allow_shrink: bool) -> None:
+def refuse_file(report: LoadReport, opened: OpenedSource, previous: int, *, allow_shrink: bool) -> None:
+    """Raise SourceError when the file as a whole is not to be believed. `previous`: rows of the last load."""
     path = opened.source.path
     if report.read >= REFUSED_FROM and report.refused > REFUSED_SHARE * report.read:
         first = report.errors[0]
@@ -269,10 +240,3 @@ def _refuse_file(report: LoadReport, opened: OpenedSource, previous: int, *, all
             "If so many people really left, run again with --allow-shrink",
             path=path,
         )
-
-
-def _rows_of_last_load(connection: Any) -> int:
-    row = connection.execute(
-        "SELECT counts FROM loads WHERE state = 'done' ORDER BY id DESC LIMIT 1"
-    ).fetchone()
-    return int(orjson.loads(row[0])["read"]) if row else 0

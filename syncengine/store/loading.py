@@ -14,7 +14,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -23,6 +23,9 @@ from syncengine.identity import IdentityClass, identify
 from syncengine.problems import NO_LONGER
 from syncengine.store.driver import Connection
 from syncengine.store.schema import DUE
+
+if TYPE_CHECKING:
+    from syncengine.store.store import Store
 
 APPLY_ROWS = 5000
 """Rows per transaction while a load takes effect (a WAL cannot be reset inside a transaction)."""
@@ -301,3 +304,41 @@ def close_problems(connection: Connection, condition: str, parameters: Iterable[
             tuple(parameters),
         ).rowcount
     )
+
+
+def take_effect(connection: Connection, number: int, *, run: int | None, now: float) -> None:
+    """Bring the rest of a load into the contacts and close its record, within one transaction."""
+    apply_staged(connection, now=now)
+    apply_presence(connection, run=run, now=now)
+    apply_refusals(connection, now=now)
+    clear_staging(connection)
+    connection.execute("UPDATE loads SET state = 'done', ended = ? WHERE id = ?", (now, number))
+
+
+def finish_load(store: Store, *, run: int | None = None) -> None:
+    """Carry through a load that took effect but was cut short; drop one that never did. Idempotent."""
+    with store.reading() as connection:
+        rows = connection.execute(
+            "SELECT id, state FROM loads WHERE state IN ('staging', 'applying') ORDER BY id"
+        ).fetchall()
+    for number, state in rows:
+        moved = APPLY_ROWS if state == "applying" else 0
+        while moved == APPLY_ROWS:
+            with store.writing() as connection:
+                moved = apply_staged(connection, now=store.now())
+        with store.writing() as connection:
+            if state == "applying":
+                take_effect(connection, number, run=run, now=store.now())
+            else:
+                clear_staging(connection)
+                connection.execute(
+                    "UPDATE loads SET state = 'interrupted', ended = ? WHERE id = ?", (store.now(), number)
+                )
+
+
+def rows_of_last_load(connection: Connection) -> int:
+    """Return how many rows the last complete load read, 0 before the first."""
+    row = connection.execute(
+        "SELECT counts FROM loads WHERE state IN ('applying', 'done') ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    return int(orjson.loads(row[0])["read"]) if row else 0

@@ -19,6 +19,7 @@ from syncengine.store.driver import Connection
 from syncengine.store.loading import apply_staged, clear_staging, close_problems, hold_missing
 from syncengine.store.schema import DUE, OPEN_PROBLEM
 from syncengine.store.store import Store
+from syncengine.store.views import accepted_total
 
 _CANDIDATE = "n, key, content_hash, identity, mail, name, in_doubt"
 
@@ -46,14 +47,9 @@ def count_due(store: Store) -> DueCounts:
 
 
 def count_accepted(store: Store) -> int:
-    """Count the contacts ever accepted: all, less those due or with a problem that never were."""
+    """Count the contacts ever accepted."""
     with store.reading() as connection:
-        total = connection.execute("SELECT count(*) FROM contacts").fetchone()[0]
-        for condition in (DUE, OPEN_PROBLEM):
-            total -= connection.execute(
-                f"SELECT count(*) - count(accepted_at) FROM contacts WHERE {condition}"
-            ).fetchone()[0]
-        return int(total)
+        return accepted_total(connection)
 
 
 def due_page(store: Store, after: str, limit: int) -> list[Candidate]:

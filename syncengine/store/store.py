@@ -32,6 +32,7 @@ from syncengine.store.driver import (
     sqlite3,
     translating,
 )
+from syncengine.store.loading import finish_load
 from syncengine.store.lock import RunLock
 from syncengine.store.schema import migrations
 
@@ -211,6 +212,7 @@ class Store:
                 (self.now(),),
             )
         self._rehash()
+        finish_load(self)
 
     def _settle_crash(self, connection: Connection) -> None:
         """Put what a killed run may have sent in doubt; hold what was alone in flight again and again."""
@@ -294,6 +296,22 @@ def _build(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def open_store(path: Path, *, now: Callable[[], float] = time.time) -> Iterator[Store]:
+    """Take the lock of an existing state store and open it for writing, from this thread.
+
+    Raises StoreError when there is none, LockHeldError when another process has it.
+    """
+    if not path.exists():
+        raise StoreError(f"{path}: there is no state store yet; run syncengine load or sync first")
+    with RunLock(path) as lock:
+        store = Store(path, lock=lock, now=now)
+        try:
+            yield store
+        finally:
+            store.close()
 
 
 def journal_in_use() -> dict[str, str]:

@@ -107,6 +107,16 @@ def status(path: Path, *, runs: int = 10) -> dict[str, Any]:
         }
 
 
+def accepted_total(connection: Connection) -> int:
+    """Return how many contacts were ever accepted: all, less those due or with a problem that never were."""
+    total = connection.execute("SELECT count(*) FROM contacts").fetchone()[0]
+    for condition in (DUE, OPEN_PROBLEM):
+        total -= connection.execute(
+            f"SELECT count(*) - count(accepted_at) FROM contacts WHERE {condition}"
+        ).fetchone()[0]
+    return int(total)
+
+
 def count_problems(connection: Connection) -> int:
     """Return how many problems are open: contacts and refused rows."""
     contacts = connection.execute(f"SELECT count(*) FROM contacts WHERE {OPEN_PROBLEM}").fetchone()[0]

@@ -1,0 +1,148 @@
+"""What a person does to single contacts: forget them for good, try problems again, release what is held."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from syncengine.errors import StoreError
+from syncengine.problems import UNPROVEN_ID
+from syncengine.store.loading import close_problems, key_digest
+from syncengine.store.schema import OPEN_PROBLEM
+from syncengine.store.store import Store
+
+
+class Forgotten(NamedTuple):
+    """What `forget` did for one key: whether the store knew it, its Qomon id, exports that may hold it."""
+
+    key: str
+    was_known: bool
+    was_sent: bool
+    remote_id: int | None
+    exports: list[str]
+
+
+def forget(store: Store, keys: Iterable[str]) -> list[Forgotten]:
+    """Erase contacts for good; only a keyed tombstone stays, so that later loads skip their keys.
+
+    When it returns, no byte of them is left in the file or its journal. Qomon still holds them.
+    """
+    exports = _exports(store.path)
+    secret = store.secret()
+    forgotten = []
+    with store.writing() as connection:
+        for key in keys:
+            row = connection.execute(
+                "SELECT n, remote_id, loaded_at, accepted_at IS NOT NULL OR in_doubt = 1 FROM contacts "
+                "WHERE key = ?",
+                (key,),
+            ).fetchone()
+            connection.execute(
+                "INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (key_digest(secret, key), store.now())
+            )
+            connection.execute("DELETE FROM refused WHERE key = ?", (key,))
+            if row is None:
+                forgotten.append(Forgotten(key, was_known=False, was_sent=False, remote_id=None, exports=[]))
+                continue
+            n, remote_id, loaded_at, was_sent = row
+            connection.execute("DELETE FROM contacts WHERE n = ?", (n,))
+            since = [path for path, at in exports if at >= loaded_at]
+            forgotten.append(
+                Forgotten(key, was_known=True, was_sent=bool(was_sent), remote_id=remote_id, exports=since)
+            )
+    with store.reading() as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return forgotten
+
+
+def retry(store: Store, keys: Iterable[str] = (), reason: str | None = None) -> int:
+    """Close the selected problems of contacts (all, without a selection), so that they are due again.
+
+    Nothing is overridden: the next sync checks them again and sends what passes. Returns how many.
+    """
+    with store.writing() as connection:
+        return close_problems(connection, *_selection(list(keys), reason))
+
+
+class Released(NamedTuple):
+    """What `release` did for one key, and why not."""
+
+    key: str
+    released: bool
+    why: str
+
+
+def release(store: Store, keys: Iterable[str]) -> list[Released]:
+    """Let held contacts be sent once, for exactly their present content."""
+    released = []
+    with store.writing() as connection:
+        for key in keys:
+            row = connection.execute(
+                f"SELECT n, problem, problem_reason FROM contacts WHERE key = ? AND {OPEN_PROBLEM}", (key,)
+            ).fetchone()
+            if why := _unreleasable(row):
+                released.append(Released(key, released=False, why=why))
+                continue
+            connection.execute("UPDATE contacts SET released_hash = content_hash WHERE n = ?", (row[0],))
+            close_problems(connection, "n = ?", (row[0],))
+            released.append(Released(key, released=True, why=""))
+    return released
+
+
+def _unreleasable(row: tuple[int, str, str] | None) -> str:
+    if row is None or row[1] != "held":
+        return "it is not held"
+    if row[2] == UNPROVEN_ID:
+        return "an id is sent only after a read has shown that it is this person's"
+    return ""
+
+
+def _selection(keys: list[str], reason: str | None) -> tuple[str, list[object]]:
+    condition, parameters = "1", list[object]()
+    if keys:
+        condition += " AND key IN (SELECT value FROM json_each(?))"
+        parameters.append(orjson.dumps(keys).decode())
+    if reason is not None:
+        condition += " AND substr(problem_reason, 1, length(?)) = ?"
+        parameters += [reason, reason]
+    return condition, parameters
+
+
+# --- exports: a list beside the store, because writing them down needs no lock ---------------------------
+
+
+def export_list(store: Path) -> Path:
+    """Return the path of the list of exports that `problems --export` wrote."""
+    return store.with_name(store.name + ".exports")
+
+
+def note_export(store: Path, file: Path) -> None:
+    """Remember that `file` holds contacts of this store, so that `forget` can name it."""
+    line = orjson.dumps({"path": str(file.absolute()), "at": file.stat().st_mtime}) + b"\n"
+    try:
+        descriptor = os.open(
+            export_list(store), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StoreError(
+            f"{export_list(store)}: cannot be written: {error.strerror}", reason="disk"
+        ) from None
+
+
+def _exports(store: Path) -> list[tuple[str, float]]:
+    try:
+        lines = export_list(store).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"{export_list(store)}: cannot be read: {error.strerror}", reason="disk") from None
+    entries = [orjson.loads(line) for line in lines]
+    return [(entry["path"], entry["at"]) for entry in entries if Path(entry["path"]).exists()]

@@ -35,18 +35,25 @@ class Identity(NamedTuple):
     name: str
 
 
+REMEMBERED = 128
+"""Characters of the longest text whose normal form is remembered: bounds what 65,536 of them can take."""
+
 _LETTERS = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "\u0131": "i"}
+    | {"æ": "ae", "œ": "oe", "þ": "th"}
 )
 """Letters that people write without their stroke or ligature and that Unicode does not decompose."""
 
 
-@lru_cache(maxsize=65536)
 def normalise(text: str) -> str:
     """Fold case, accents and spaces, so that normalised values err towards being equal.
 
     Spaces and invisible characters go altogether: `de la Cruz` and `Delacruz` may be one person.
     """
+    return _fold_remembered(text) if len(text) <= REMEMBERED else _fold(text)
+
+
+def _fold(text: str) -> str:
     if text.isascii():
         return "".join(text.lower().split())
     # Twice: folding the case of a decomposed character can give one that decomposes again.
@@ -56,6 +63,9 @@ def normalise(text: str) -> str:
             c for c in decomposed if not unicodedata.combining(c) and unicodedata.category(c) != "Cf"
         )
     return "".join(text.translate(_LETTERS).split())
+
+
+_fold_remembered = lru_cache(maxsize=65536)(_fold)
 
 
 def identify(contact: Mapping[str, Any], *, confirmed: bool = False) -> Identity:

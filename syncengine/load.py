@@ -20,17 +20,18 @@ from syncengine.mapping import ContactMapping, compile_mapping
 from syncengine.sources import Source, open_source
 from syncengine.store.loading import (
     APPLY_ROWS,
-    Conflict,
-    Loaded,
-    Staging,
     clear_staging,
+    drop_load,
     finish_load,
     rows_of_last_load,
     take_effect,
 )
+from syncengine.store.staging import Conflict, Loaded, Staging
 from syncengine.store.store import Store
 
 BATCH_ROWS = 2000
+BATCHES_TOGETHER = 5
+"""Batches per transaction: keys in no order touch every page of their index, which then is written once."""
 ERRORS_SHOWN = 100
 REFUSED_SHARE = 0.2
 REFUSED_FROM = 50
@@ -107,9 +108,10 @@ def load(
 ) -> LoadReport:
     """Load a source into the store. Runs in the store's thread.
 
-    Raises SourceError when the file is refused, LoadStopped when `should_stop` said so; in both cases the
-    contacts are as before.
+    Raises SourceError when the file is refused, ConfigError when it lacks a configured name, LoadStopped when
+    `should_stop` said so; in each case the contacts are as before.
     """
+    finish_load(store)  # one that an error cut short in this process
     with store.writing() as connection:
         clear_staging(connection)
         previous = rows_of_last_load(connection)
@@ -122,20 +124,18 @@ def load(
     try:
         report = _gather(store, staging, opened, should_stop, progress)
         refuse_file(report, opened, previous, allow_shrink=allow_shrink)
-    except (SourceError, LoadStopped) as error:
-        state = "interrupted" if isinstance(error, LoadStopped) else "refused"
-        with store.writing() as connection:
-            clear_staging(connection)
-            connection.execute(
-                "UPDATE loads SET state = ?, ended = ? WHERE id = ?", (state, store.now(), number)
-            )
+    except (ConfigError, SourceError):
+        drop_load(store, number, "refused")
+        raise
+    except LoadStopped:
+        drop_load(store, number, "interrupted")
         raise
     with store.writing() as connection:
         connection.execute(
             "UPDATE loads SET state = 'applying', counts = ? WHERE id = ?",
             (orjson.dumps(report.counts()).decode(), number),
         )
-        if report.new + report.changed <= APPLY_ROWS:
+        if report.new + report.changed + staging.moved <= APPLY_ROWS:
             take_effect(connection, number, run=run, now=store.now())
             return report
     finish_load(store, run=run)
@@ -150,12 +150,16 @@ def _gather(
     progress: Callable[[int], None],
 ) -> LoadReport:
     report = LoadReport()
-    for rows, refusals, count in batches(opened):
-        if should_stop():
-            raise LoadStopped
+    stream = batches(opened)
+    before = -1
+    while report.read > before:
+        before = report.read
         with store.writing():
-            stage(staging, report, rows, refusals, count)
-        progress(report.read)
+            for rows, refusals, count in islice(stream, BATCHES_TOGETHER):
+                if should_stop():
+                    raise LoadStopped
+                stage(staging, report, rows, refusals, count)
+                progress(report.read)
     with store.writing():
         finish_staging(staging, report, opened)
     return report
@@ -209,23 +213,33 @@ def _contradictions(conflict: Conflict, key_column: str) -> list[Refusal]:
     lines = conflict.lines
     named = ", ".join(str(line) for line in lines[:10]) + (", …" if len(lines) > 10 else "")
     reason = f"the key stands on several rows with different content (lines {named})"
-    return [(line, conflict.key, key_column, reason) for line in lines]
+    return [(line, conflict.key, key_column, reason) for line in conflict.unrefused]
 
 
 def _refuse(staging: Staging, report: LoadReport, refusals: list[Refusal]) -> None:
     refusals = [refusal for refusal in refusals if not staging.forgets(refusal[1])]
     staging.refuse(refusals)
     report.refused += len(refusals)
-    for line, key, column, reason in refusals:
-        if key is not None:
-            staging.saw(key, line)
+    for line, _, column, reason in refusals:
         if len(report.errors) < ERRORS_SHOWN:
             report.errors.append({"line": line, "column": column, "reason": reason})
 
 
 def refuse_file(report: LoadReport, opened: OpenedSource, previous: int, *, allow_shrink: bool) -> None:
-    """Raise SourceError when the file as a whole is not to be believed. `previous`: rows of the last load."""
+    """Raise SourceError when the file as a whole is not to be believed. `previous`: rows of the last load.
+
+    ConfigError when no record of a JSON file has a configured name: CSV headers are checked before.
+    """
     path = opened.source.path
+    unseen = opened.mapping.unseen
+    if report.read and opened.settings.key in unseen:
+        raise SourceError(
+            f"no record has {opened.settings.key!r}; nothing was loaded. "
+            "Set [source] key to the name that identifies a person",
+            path=path,
+        )
+    if report.read and unseen:
+        raise ConfigError(f"{path}: no record has {', '.join(map(repr, unseen))}, named in [fields]")
     if report.read >= REFUSED_FROM and report.refused > REFUSED_SHARE * report.read:
         first = report.errors[0]
         raise SourceError(

@@ -6,11 +6,12 @@ read-only; the plan is then read from what is due there and what the load would 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.parse import quote
 
@@ -18,14 +19,18 @@ import orjson
 from sqlite_utils import Database
 
 from syncengine.config import Settings
+from syncengine.hashing import HASH_VERSION
 from syncengine.identity import IdentityClass
 from syncengine.load import LoadReport, OpenedSource, batches, finish_staging, open_mapped, refuse_file, stage
 from syncengine.outcome import NOT_FOUND_AGAIN
 from syncengine.preflight import held_classes, is_mass_change
 from syncengine.problems import MAY_HAVE_BEEN_CREATED, NO_LONGER
-from syncengine.store.driver import Connection, create, sqlite3, translating
-from syncengine.store.loading import Staging, rows_of_last_load
+from syncengine.store.driver import Connection, open_for_reading, sqlite3, translating
+from syncengine.store.file import create
+from syncengine.store.loading import rows_of_last_load
+from syncengine.store.lock import is_locked
 from syncengine.store.schema import DUE, STAGING, migrations
+from syncengine.store.staging import Staging
 from syncengine.store.views import accepted_total, differing_fields
 
 PAGE_ROWS = 2000
@@ -78,7 +83,7 @@ def make_plan(settings: Settings, *, load: bool = True, now: float) -> Plan:
             plan.load = _gather(connection, open_mapped(settings))
         classes = held_classes(settings.identity)
         again = 0
-        for row in _due_after_load(connection):
+        for row in _due_after_load(connection, is_running=is_locked(settings.state.path)):
             again += _count(plan, row, classes)
         if is_mass_change(
             again=again, accepted=accepted_total(connection), max_share=settings.run.max_changed_share
@@ -108,14 +113,7 @@ class _Due:
 
 def _count(plan: Plan, due: _Due, classes: dict[IdentityClass, str]) -> bool:
     """Count one due contact; say whether it was accepted before and would be sent again."""
-    reason = None
-    if due.is_missing:
-        reason = NO_LONGER
-    elif not due.is_released:
-        if due.is_in_doubt and due.identity in NOT_FOUND_AGAIN:
-            reason = MAY_HAVE_BEEN_CREATED
-        else:
-            reason = classes.get(due.identity)
+    reason = _hold_reason(due, classes)
     if reason is not None:
         plan.held += 1
         plan.holds[reason] += 1
@@ -127,6 +125,16 @@ def _count(plan: Plan, due: _Due, classes: dict[IdentityClass, str]) -> bool:
     else:
         plan.creates += 1
     return False
+
+
+def _hold_reason(due: _Due, classes: dict[IdentityClass, str]) -> str | None:
+    if due.is_released:
+        return None
+    if due.is_missing:
+        return NO_LONGER
+    if due.is_in_doubt and due.identity in NOT_FOUND_AGAIN:
+        return MAY_HAVE_BEEN_CREATED
+    return classes.get(due.identity)
 
 
 def _gather(connection: Connection, opened: OpenedSource) -> LoadReport:
@@ -143,30 +151,43 @@ def _gather(connection: Connection, opened: OpenedSource) -> LoadReport:
     return report
 
 
-def _due_after_load(connection: Connection) -> Iterator[_Due]:
-    """Yield what would be due: staged rows that differ from the accepted content, and the rest of the due."""
+def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Due]:
+    """Yield what would be due: staged rows that differ from the accepted content, and the rest of the due.
+
+    Intents that a killed run left open will be in doubt once a sync has opened the store.
+    """
+    in_doubt = "(c.in_doubt = 1 OR c.n IN (SELECT n FROM intents WHERE open = 1))"
+    if is_running:
+        in_doubt = "c.in_doubt = 1"
     staged = (
         "SELECT s.n, s.identity, s.content, c.accepted_hash, c.accepted, c.content, c.content_hash, 0, "
-        "c.in_doubt, 0, c.remote_id, c.accepted_at FROM staged s LEFT JOIN contacts c ON c.n = s.contact "
-        "WHERE s.n > ? AND (c.accepted_hash IS NOT s.content_hash OR c.in_doubt = 1) ORDER BY s.n LIMIT ?"
+        f"{in_doubt}, 0, c.remote_id, c.accepted_at FROM staged s LEFT JOIN contacts c ON c.n = s.contact "
+        f"WHERE s.n > ? AND (c.accepted_hash IS NOT s.content_hash OR {in_doubt}) ORDER BY s.n LIMIT ?"
     )
     stored = (
-        "SELECT key, identity, content, accepted_hash, accepted, content, content_hash, "
-        "coalesce((SELECT p.missing FROM presence p WHERE p.n = contacts.n), missing), "
-        "in_doubt, released_hash IS content_hash, remote_id, accepted_at FROM contacts "
-        "WHERE {} AND key > ? AND n NOT IN (SELECT contact FROM staged WHERE contact IS NOT NULL) "
-        "ORDER BY key LIMIT ?"
+        "SELECT c.key, c.identity, c.content, c.accepted_hash, c.accepted, c.content, c.content_hash, "
+        "coalesce((SELECT p.missing FROM presence p WHERE p.n = c.n), c.missing), "
+        f"{in_doubt}, c.released_hash IS c.content_hash, c.remote_id, c.accepted_at FROM contacts c "
+        "WHERE {} AND c.key > ? "
+        "AND NOT EXISTS (SELECT 1 FROM staged s WHERE s.contact IS NOT NULL AND s.key = c.key) "
+        "ORDER BY c.key LIMIT ?"
     )
     returned = (
         f"problem_hash = content_hash AND problem_reason = '{NO_LONGER}' "
-        "AND (accepted_hash IS NOT content_hash OR in_doubt = 1) "
-        "AND n IN (SELECT n FROM presence WHERE missing = 0)"
+        f"AND (accepted_hash IS NOT content_hash OR {in_doubt}) "
+        "AND c.n IN (SELECT n FROM presence WHERE missing = 0)"
     )
-    starts: tuple[tuple[str, int | str], ...] = (
+    killed = (
+        "problem_hash IS NOT content_hash AND accepted_hash IS content_hash AND in_doubt = 0 "
+        "AND c.n IN (SELECT n FROM intents WHERE open = 1)"
+    )
+    starts: list[tuple[str, int | str]] = [
         (staged, 0),
         (stored.format(DUE), ""),
         (stored.format(returned), ""),
-    )
+    ]
+    if not is_running:
+        starts.append((stored.format(killed), ""))
     for statement, start in starts:
         after = start
         while page := connection.execute(statement, (after, PAGE_ROWS)).fetchall():
@@ -194,23 +215,13 @@ def _due(row: tuple[Any, ...]) -> _Due:
 def _scratch(settings: Settings) -> Iterator[Connection]:
     """Open a scratch database that nobody else sees and that is gone when it is closed, however that is.
 
-    With a state store its tables are read through it; without one, it holds empty ones.
+    With a state store its tables are read through it; without one, it holds empty ones. It lies beside the
+    store, because it holds the same people's data.
     """
     path = settings.state.path
-    scratch = path.with_name(f"{path.name}.plan-{os.getpid()}")
-    create(scratch)
-    try:
-        with translating(scratch):
-            connection = sqlite3.connect(
-                f"file:{quote(str(scratch.absolute()))}", uri=True, isolation_level=None
-            )
-            connection.execute("PRAGMA journal_mode = OFF").fetchone()
-            connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute("PRAGMA synchronous = OFF")
-            connection.execute("CREATE TABLE opened (x)")  # the file is there before its name goes
-            connection.execute("DROP TABLE opened")
-    finally:
-        scratch.unlink()
+    if path.exists():
+        open_for_reading(path).close()  # is it a state store?
+    connection = _open_scratch(path.with_name(f"{path.name}.plan-{token_hex(8)}"))
     try:
         with translating(path):
             if path.exists():
@@ -219,7 +230,32 @@ def _scratch(settings: Settings) -> Iterator[Connection]:
                     connection.execute(statement)
             else:
                 migrations.apply(Database(connection, execute_plugins=False, recursive_triggers=False))
-                connection.execute("INSERT INTO space (only, secret) VALUES (1, zeroblob(32))")
+                connection.execute(
+                    "INSERT INTO space (only, secret, hash_version) VALUES (1, zeroblob(32), ?)",
+                    (HASH_VERSION,),
+                )
             yield connection
     finally:
         connection.close()
+
+
+def _open_scratch(path: Path) -> Connection:
+    """Open a new file and take its name away."""
+    create(path)
+    try:
+        with translating(path):
+            connection = sqlite3.connect(
+                f"file:{quote(str(path.absolute()))}?mode=rw", uri=True, isolation_level=None
+            )
+            try:
+                connection.execute("PRAGMA journal_mode = OFF").fetchone()
+                connection.execute("PRAGMA temp_store = MEMORY")
+                connection.execute("PRAGMA synchronous = OFF")
+                connection.execute("CREATE TABLE opened (x)")  # the file is there before its name goes
+                connection.execute("DROP TABLE opened")
+            except BaseException:
+                connection.close()
+                raise
+    finally:
+        path.unlink()
+    return connection

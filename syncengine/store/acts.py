@@ -11,8 +11,10 @@ import orjson
 
 from syncengine.errors import StoreError
 from syncengine.problems import UNPROVEN_ID
-from syncengine.store.loading import close_problems, key_digest
+from syncengine.store.file import real_path
+from syncengine.store.loading import close_problems
 from syncengine.store.schema import OPEN_PROBLEM
+from syncengine.store.staging import key_digest
 from syncengine.store.store import Store
 
 
@@ -29,13 +31,14 @@ class Forgotten(NamedTuple):
 def forget(store: Store, keys: Iterable[str]) -> list[Forgotten]:
     """Erase contacts for good; only a keyed tombstone stays, so that later loads skip their keys.
 
-    When it returns, no byte of them is left in the file or its journal. Qomon still holds them.
+    When it returns, no byte of them is left in the file or its journal: the file is written anew, which
+    takes as long as copying it, once for all keys. Qomon still holds them.
     """
     exports = _exports(store.path)
     secret = store.secret()
     forgotten = []
     with store.writing() as connection:
-        for key in keys:
+        for key in dict.fromkeys(keys):
             row = connection.execute(
                 "SELECT n, remote_id, loaded_at, accepted_at IS NOT NULL OR in_doubt = 1 FROM contacts "
                 "WHERE key = ?",
@@ -54,8 +57,7 @@ def forget(store: Store, keys: Iterable[str]) -> list[Forgotten]:
             forgotten.append(
                 Forgotten(key, was_known=True, was_sent=bool(was_sent), remote_id=remote_id, exports=since)
             )
-    with store.reading() as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    store.rewrite()
     return forgotten
 
 
@@ -117,6 +119,7 @@ def _selection(keys: list[str], reason: str | None) -> tuple[str, list[object]]:
 
 def export_list(store: Path) -> Path:
     """Return the path of the list of exports that `problems --export` wrote."""
+    store = real_path(store)
     return store.with_name(store.name + ".exports")
 
 
@@ -144,5 +147,13 @@ def _exports(store: Path) -> list[tuple[str, float]]:
         return []
     except OSError as error:
         raise StoreError(f"{export_list(store)}: cannot be read: {error.strerror}", reason="disk") from None
-    entries = [orjson.loads(line) for line in lines]
-    return [(entry["path"], entry["at"]) for entry in entries if Path(entry["path"]).exists()]
+    entries = [entry for line in lines if (entry := _entry(line)) is not None]
+    return [(path, at) for path, at in entries if Path(path).exists()]
+
+
+def _entry(line: bytes) -> tuple[str, float] | None:
+    try:
+        entry = orjson.loads(line)
+    except ValueError:  # half a line: a kill while it was written
+        return None
+    return entry["path"], entry["at"]

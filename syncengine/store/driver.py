@@ -1,4 +1,4 @@
-"""Opening the state store: the SQLite driver, the file's mode, the journal, and errors in our words.
+"""Opening the state store: the SQLite driver, the journal, and errors in our words.
 
 The only place that imports a driver: two SQLite libraries on one file break each other's locks
 (sqlite.org/howtocorrupt.html 2.2.1), and sqlite-utils takes pysqlite3 whenever it is importable.
@@ -8,8 +8,7 @@ them drops the process's locks (howtocorrupt.html 2.2).
 
 from __future__ import annotations
 
-import os
-import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,27 +77,13 @@ def translating(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {type(error).__name__} {name}: {error}") from None
 
 
-def create(path: Path) -> None:
-    """Make an empty file of mode 0600 for SQLite to fill. `path` must not exist (no link is followed)."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
-    except FileNotFoundError:
-        raise StoreError(f"{path}: its folder does not exist; make it first", reason="disk") from None
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be created: {error.strerror}", reason="disk") from None
-
-
 def open_for_writing(path: Path) -> Connection:
-    """Open the one writing connection: durable marks (FULL), no implicit transactions, private files."""
+    """Open the one writing connection: durable marks (FULL), no implicit transactions. Writes nothing yet."""
     with translating(path):
-        connection = sqlite3.connect(
-            str(path), isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
-        )
+        connection = _connect(path, "rw")
         try:
-            connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute(f"PRAGMA journal_mode = {journal_mode()}").fetchone()
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA secure_delete = ON").fetchone()
+            connection.execute("PRAGMA secure_delete = FAST").fetchone()
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}").fetchone()
@@ -109,35 +94,72 @@ def open_for_writing(path: Path) -> Connection:
     return connection
 
 
+def set_journal(connection: Connection, path: Path) -> None:
+    """Bring the file to the journal mode of this library. Only for a file that is known to be ours."""
+    wanted = journal_mode()
+    found = connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
+    if found != wanted:
+        raise StoreError(
+            f"{path}: its file system does not take SQLite's {wanted} journal (SQLite says {found!r}); "
+            "keep the state store on a local disk"
+        )
+
+
+def leave_journal(connection: Connection) -> None:
+    """Fold the journal into the file and let go of it, for which no other connection may be open."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        except sqlite3.OperationalError:  # busy: SQLite itself does not wait here
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
 def open_for_reading(path: Path) -> Connection:
-    """Open a short-lived reader (`mode=ro`) that waits for, and never blocks, the writer."""
+    """Open a short-lived reader (`mode=ro`) that waits for, and never blocks, the writer.
+
+    Raises StoreError when there is no state store, or the file is none.
+    """
     if not path.exists():
         raise StoreError(f"{path}: there is no state store yet; run syncengine load or sync first")
     with translating(path):
-        connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode=ro",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=BUSY_SECONDS,
-        )
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA query_only = ON")
+        connection = _connect(path, "ro")
+        try:
+            try:
+                check_kind(connection, path)
+            except sqlite3.OperationalError as error:
+                if "READONLY" not in str(getattr(error, "sqlite_errorname", "")):
+                    raise
+                # A killed writer left a rollback journal. SQLite rolls it back, given the right to write.
+                connection.close()
+                connection = _connect(path, "rw")
+                check_kind(connection, path)
+            connection.execute("PRAGMA query_only = ON")
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 
-def make_private(path: Path) -> None:
-    """Take group and world rights from the state store's files (by name: nothing is opened)."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        file = path.with_name(path.name + suffix)
-        try:
-            mode = file.stat().st_mode
-            if stat.S_IMODE(mode) & 0o077:
-                file.chmod(0o600)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise StoreError(
-                f"{file}: is readable by others and its mode cannot be changed: {error.strerror}",
-                reason="disk",
-            ) from None
+def check_kind(connection: Connection, path: Path) -> None:
+    """Raise StoreError unless the file is a state store. Only reads."""
+    if path.stat().st_size == 0:
+        raise StoreError(f"{path}: is empty, so it is no state store; move it away or restore a backup")
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise StoreError(f"{path}: is a database of another program; name another [state] path")
+
+
+def _connect(path: Path, mode: str) -> Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_SECONDS,
+    )
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection

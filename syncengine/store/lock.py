@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,10 +20,15 @@ from typing import Self
 import orjson
 
 from syncengine.errors import LockHeldError, StoreError
+from syncengine.store.file import real_path
+
+PATIENCE = 0.2
+"""Seconds before a held lock is believed: `is_locked` takes it too, for an instant."""
 
 
 def lock_path(store: Path) -> Path:
     """Return the path of a state store's lock file."""
+    store = real_path(store)
     return store.with_name(store.name + ".lock")
 
 
@@ -38,23 +44,23 @@ class RunLock:
 
     def __enter__(self) -> Self:
         path = lock_path(self.store)
+        deadline = time.monotonic() + PATIENCE
         while True:
             descriptor = _open(path)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_same_file(descriptor, path):
+                    _write_holder(descriptor)
+                    break
+                os.close(descriptor)  # somebody deleted the file between open and lock: lock the new one
             except OSError as error:
-                if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
-                    os.close(descriptor)
-                    raise StoreError(f"{path}: cannot be locked: {error.strerror}", reason="disk") from None
                 holder = _read(descriptor)
                 os.close(descriptor)
-                raise _held(self.store, holder) from None
-            if _is_same_file(descriptor, path):
-                break
-            os.close(descriptor)  # somebody deleted the file between open and lock: lock the new one
-        os.ftruncate(descriptor, 0)
-        started = datetime.now().astimezone().isoformat(timespec="seconds")
-        os.pwrite(descriptor, orjson.dumps({"pid": os.getpid(), "started": started}), 0)
+                if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
+                    raise StoreError(f"{path}: cannot be locked: {error.strerror}", reason="disk") from None
+                if time.monotonic() > deadline:
+                    raise _held(self.store, holder) from None
+                time.sleep(PATIENCE / 10)
         self._descriptor = descriptor
         return self
 
@@ -114,6 +120,12 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
         return False
     here = os.fstat(descriptor)
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _write_holder(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    os.pwrite(descriptor, orjson.dumps({"pid": os.getpid(), "started": started}), 0)
 
 
 def _read(descriptor: int) -> dict[str, object]:

@@ -16,11 +16,17 @@ problem is open for exactly this content."""
 OPEN_PROBLEM = "problem_hash = content_hash"
 """A problem is open only for the content it was recorded for."""
 
+CONFIRMED = (
+    "confirmed_hash = content_hash AND accepted_hash = content_hash AND in_doubt = 0 "
+    "AND problem_hash IS NOT content_hash"
+)
+"""Confirmed: nothing to send, no problem, and seen in Qomon with exactly this content."""
+
 STATE = f"""CASE
     WHEN n IN (SELECT n FROM intents WHERE run = :running AND open = 1) THEN 'in_flight'
     WHEN {OPEN_PROBLEM} THEN problem
     WHEN accepted_hash IS NOT content_hash OR in_doubt = 1 THEN 'changed'
-    WHEN confirmed_hash IS content_hash THEN 'confirmed'
+    WHEN {CONFIRMED} THEN 'confirmed'
     ELSE 'accepted' END"""
 """A contact's one state, the first that applies. `:running`: the id of the run in progress, or NULL."""
 
@@ -37,7 +43,8 @@ def m001_core(db: Database) -> None:
             base_url TEXT,
             key_fingerprint BLOB,
             group_id INTEGER,
-            paused_until REAL               -- a pause ordered by the server, Unix time
+            paused_until REAL,              -- a pause ordered by the server, Unix time
+            hash_version INTEGER NOT NULL   -- of every contact, but while a new version is brought in
         ) STRICT;
         CREATE TABLE contacts (
             n INTEGER PRIMARY KEY,
@@ -69,7 +76,8 @@ def m001_core(db: Database) -> None:
         CREATE INDEX contacts_due ON contacts (key, identity, accepted_at) WHERE {DUE};
         CREATE INDEX contacts_problem ON contacts (problem, problem_reason, key) WHERE {OPEN_PROBLEM};
         CREATE INDEX contacts_missing ON contacts (n) WHERE missing = 1;
-        CREATE INDEX contacts_confirmed ON contacts (n) WHERE confirmed_hash IS NOT NULL;
+        CREATE INDEX contacts_missing_due ON contacts (n) WHERE missing = 1 AND {DUE};
+        CREATE INDEX contacts_confirmed ON contacts (n) WHERE {CONFIRMED};
         CREATE TABLE runs (
             id INTEGER PRIMARY KEY,
             kind TEXT NOT NULL,             -- sync, load
@@ -91,7 +99,8 @@ def m001_core(db: Database) -> None:
             open INTEGER NOT NULL,          -- 1: may be acted upon now by its run
             unknown_hash BLOB,              -- what an attempt without a definite answer sent
             unknown_at REAL,
-            crashes INTEGER NOT NULL DEFAULT 0     -- kills during which this was the only open intent
+            crashes INTEGER NOT NULL DEFAULT 0,    -- kills during which this was the only open intent
+            notes BLOB NOT NULL DEFAULT x''        -- digests of the notes that go with this send, end to end
         ) STRICT;
         CREATE TABLE attempts (             -- those that settled nothing: 429, not sent, unknown
             id INTEGER PRIMARY KEY,
@@ -140,10 +149,10 @@ STAGING = (
         name TEXT NOT NULL,
         content BLOB NOT NULL
     ) STRICT""",
-    """CREATE TABLE repeats (               -- further rows of a key already read
+    """CREATE TABLE repeats (               -- further rows of a key already read, and refused rows
         key TEXT NOT NULL,
         line INTEGER NOT NULL,
-        content_hash BLOB NOT NULL
+        content_hash BLOB                   -- NULL: refused
     ) STRICT""",
     "CREATE INDEX repeats_key ON repeats (key)",
     """CREATE TABLE presence (              -- contacts whose presence in the source changes

@@ -16,12 +16,22 @@ from syncengine.identity import IdentityClass, identify
 from syncengine.model import Attempt, Candidate, Change, Receipt, Result
 from syncengine.problems import MAY_HAVE_BEEN_CREATED
 from syncengine.store.driver import Connection
-from syncengine.store.loading import apply_staged, clear_staging, close_problems, hold_missing
+from syncengine.store.loading import (
+    apply_staged,
+    clear_staging,
+    close_problems,
+    close_returned,
+    finish_load,
+    hold_missing,
+)
+from syncengine.store.notes import note_digests, split_digests
 from syncengine.store.schema import DUE, OPEN_PROBLEM
+from syncengine.store.staging import key_digest
 from syncengine.store.store import Store
 from syncengine.store.views import accepted_total
 
 _CANDIDATE = "n, key, content_hash, identity, mail, name, in_doubt"
+_DOUBTFUL = "n IN (SELECT n FROM intents WHERE unknown_hash IS NOT NULL)"
 
 
 def _candidate(row: Sequence[Any]) -> Candidate:
@@ -66,8 +76,7 @@ def doubtful_page(store: Store, limit: int) -> list[Candidate]:
     """Return up to `limit` due contacts in doubt, in key order."""
     with store.reading() as connection:
         rows = connection.execute(
-            f"SELECT {_CANDIDATE} FROM contacts WHERE {DUE} AND n IN "
-            "(SELECT n FROM intents WHERE unknown_hash IS NOT NULL) ORDER BY key LIMIT ?",
+            f"SELECT {_CANDIDATE} FROM contacts WHERE {DUE} AND {_DOUBTFUL} ORDER BY key LIMIT ?",
             (limit,),
         ).fetchall()
     return [_candidate(row) for row in rows]
@@ -92,29 +101,27 @@ def hold_without_identity(store: Store, classes: Mapping[IdentityClass, str], *,
     with store.writing() as connection:
         held = hold_missing(connection, run=run, now=store.now())
         for identity, reason in classes.items():
-            held += connection.execute(
-                "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
-                "problem_detail = NULL, problem_since = ?, problem_run = ? "
-                f"WHERE {DUE} AND identity = ? AND released_hash IS NOT content_hash",
-                (reason, store.now(), run, identity.value),
-            ).rowcount
-        return int(held)
+            held += _hold(connection, reason, f"{DUE} AND identity = {identity.value}", run, store.now())
+        return held
 
 
 def hold_doubtful(store: Store, classes: Sequence[IdentityClass], *, run: int) -> int:
     """Hold due contacts in doubt of classes that nothing can find again; return how many."""
+    numbers = ", ".join(str(identity.value) for identity in classes)
+    condition = f"{_DOUBTFUL} AND identity IN ({numbers}) AND {DUE}"
     with store.writing() as connection:
-        marks = ", ".join(str(identity.value) for identity in classes)
-        return int(
-            connection.execute(
-                "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
-                "problem_detail = NULL, problem_since = ?, problem_run = ? "
-                "WHERE n IN (SELECT n FROM intents WHERE unknown_hash IS NOT NULL) "
-                f"AND identity IN ({marks}) AND {DUE} "
-                "AND released_hash IS NOT content_hash",
-                (MAY_HAVE_BEEN_CREATED, store.now(), run),
-            ).rowcount
-        )
+        return _hold(connection, MAY_HAVE_BEEN_CREATED, condition, run, store.now())
+
+
+def _hold(connection: Connection, reason: str, condition: str, run: int, now: float) -> int:
+    return int(
+        connection.execute(
+            "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
+            "problem_detail = NULL, problem_since = ?, problem_run = ? "
+            f"WHERE {condition} AND released_hash IS NOT content_hash",
+            (reason, now, run),
+        ).rowcount
+    )
 
 
 def claim(store: Store, candidates: Iterable[Candidate], *, run: int) -> list[Change]:
@@ -136,10 +143,10 @@ def claim(store: Store, candidates: Iterable[Candidate], *, run: int) -> list[Ch
             unknown_hash = _unknown_hash(connection, candidate.n) if in_doubt else None
             notes, sent_notes = _notes(connection, candidate.n, content)
             connection.execute(
-                "INSERT INTO intents (n, run, content_hash, at, open) VALUES (?, ?, ?, ?, 1) "
+                "INSERT INTO intents (n, run, content_hash, at, open, notes) VALUES (?, ?, ?, ?, 1, ?) "
                 "ON CONFLICT (n) DO UPDATE SET run = excluded.run, content_hash = excluded.content_hash, "
-                "at = excluded.at, open = 1",
-                (candidate.n, run, candidate.content_hash, store.now()),
+                "at = excluded.at, open = 1, notes = excluded.notes",
+                (candidate.n, run, candidate.content_hash, store.now(), b"".join(notes)),
             )
             changes.append(
                 Change(
@@ -188,30 +195,32 @@ def settle(store: Store, batch: Batch, *, run: int) -> None:
         )
         many("DELETE FROM intents WHERE n = ?", [(r.change.n,) for r in by[Result.ACCEPTED]])
         many(
-            "UPDATE contacts SET problem = ?, problem_hash = ?, problem_reason = ?, problem_detail = ?, "
-            "problem_since = ?, problem_run = ? WHERE n = ?",
+            "UPDATE contacts SET problem = ?, problem_hash = content_hash, problem_reason = ?, "
+            "problem_detail = ?, problem_since = ?, problem_run = ? WHERE n = ? AND content_hash = ?",
             [
                 (
                     "rejected" if r.result is Result.REJECTED else "held",
-                    r.change.content_hash,
                     r.reason,
                     r.detail or None,
                     now,
                     run,
                     r.change.n,
+                    r.change.content_hash,
                 )
                 for r in (*by[Result.REJECTED], *by[Result.IN_DOUBT])
             ],
         )
-        unknown = [(r.change.n,) for r in (*by[Result.UNKNOWN], *by[Result.IN_DOUBT])]
-        many("UPDATE intents SET unknown_hash = content_hash, unknown_at = at, open = 0 WHERE n = ?", unknown)
-        many("UPDATE contacts SET in_doubt = 1 WHERE n = ?", unknown)
-        back = [r.change for r in (*by[Result.REJECTED], *by[Result.WITHDRAWN])]
-        many("DELETE FROM intents WHERE n = ? AND unknown_hash IS NULL", [(change.n,) for change in back])
-        many("UPDATE intents SET open = 0 WHERE n = ?", [(change.n,) for change in back])
+        unknown = [r.change.n for r in (*by[Result.UNKNOWN], *by[Result.IN_DOUBT])]
+        many(
+            "UPDATE intents SET unknown_hash = content_hash, unknown_at = ?, open = 0 WHERE n = ?",
+            [(now, n) for n in unknown],
+        )
+        many("UPDATE contacts SET in_doubt = 1 WHERE n = ?", [(n,) for n in unknown])
+        back = (*by[Result.REJECTED], *by[Result.WITHDRAWN])
+        _close_intents(connection, [r.change.n for r in back])
         many(
             "DELETE FROM notes_sent WHERE n = ? AND note = ?",
-            [(change.n, note) for change in back for note in change.notes],
+            [(r.change.n, note) for r in back if not r.repeats for note in r.change.notes],
         )
         many(
             "INSERT INTO receipts (n, run, at, content_hash, result, status, detail) "
@@ -240,9 +249,21 @@ def settle(store: Store, batch: Batch, *, run: int) -> None:
 def withdraw_open(store: Store, *, run: int) -> None:
     """Close the run's intents that no worker took up: nothing of them left."""
     with store.writing() as connection:
-        rows = connection.execute("SELECT n FROM intents WHERE run = ? AND open = 1", (run,)).fetchall()
-        connection.executemany("DELETE FROM intents WHERE n = ? AND unknown_hash IS NULL", rows)
-        connection.execute("UPDATE intents SET open = 0 WHERE open = 1")
+        rows = connection.execute(
+            "SELECT n, notes FROM intents WHERE run = ? AND open = 1", (run,)
+        ).fetchall()
+        connection.executemany(
+            "DELETE FROM notes_sent WHERE n = ? AND note = ?",
+            [(n, note) for n, notes in rows for note in split_digests(notes)],
+        )
+        _close_intents(connection, [n for n, _ in rows])
+
+
+def _close_intents(connection: Connection, contacts: list[int]) -> None:
+    """Close intents of which nothing is on its way; an earlier attempt's doubt stays."""
+    numbers = [(n,) for n in contacts]
+    connection.executemany("DELETE FROM intents WHERE n = ? AND unknown_hash IS NULL", numbers)
+    connection.executemany("UPDATE intents SET open = 0 WHERE n = ?", numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +309,7 @@ def unsettled_contacts(store: Store, *, run: int) -> list[int]:
         return [
             n
             for (n,) in connection.execute(
-                f"SELECT n FROM contacts WHERE {DUE} UNION "
+                f"SELECT n FROM contacts WHERE {DUE} UNION ALL "
                 f"SELECT n FROM contacts WHERE {OPEN_PROBLEM} AND problem_run = ?",
                 (run,),
             ).fetchall()
@@ -302,16 +323,18 @@ def put_back_rejections(store: Store, *, run: int) -> int:
 
 
 def put(store: Store, contacts: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """Store contacts one by one, outside any load (library use).
+    """Store contacts one by one, outside any load (library use). Forgotten keys are skipped.
 
     A contact in flight keeps the send it is in; its new content stays due.
     """
-    rows = []
-    for line, (key, contact) in enumerate(contacts, 1):
-        content = canonical(contact)
-        rows.append((line, key, content_hash(content), *identify(contact), content))
+    finish_load(store)  # one that an error cut short in this process
+    secret = store.secret()
     with store.writing() as connection:
-        clear_staging(connection)
+        rows = []
+        for line, (key, contact) in enumerate(contacts, 1):
+            if not _is_forgotten(connection, key_digest(secret, key)):
+                content = canonical(contact)
+                rows.append((line, key, content_hash(content), *identify(contact), content))
         connection.executemany(
             "INSERT INTO staged (line, key, content_hash, identity, mail, name, content) "
             "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
@@ -319,7 +342,17 @@ def put(store: Store, contacts: Iterable[tuple[str, Mapping[str, Any]]]) -> None
             "name = excluded.name, content = excluded.content",
             rows,
         )
+        connection.execute(
+            "UPDATE contacts SET missing = 0 WHERE missing = 1 AND key IN (SELECT key FROM staged)"
+        )
+        close_returned(connection)
         apply_staged(connection, now=store.now(), limit=len(rows))
+        clear_staging(connection)
+
+
+def _is_forgotten(connection: Connection, digest: bytes) -> bool:
+    found = connection.execute("SELECT 1 FROM tombstones WHERE digest = ?", (digest,)).fetchone()
+    return found is not None
 
 
 def _unknown_hash(connection: Connection, n: int) -> bytes | None:
@@ -329,13 +362,13 @@ def _unknown_hash(connection: Connection, n: int) -> bytes | None:
 
 def _notes(connection: Connection, n: int, content: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """Return the digests of notes to send now and of those sent before; record the former as sent."""
-    if b'"notes":' not in content:
+    wanted = note_digests(content)
+    if not wanted:
         return (), ()
-    wanted = [content_hash(note["content"].encode()) for note in orjson.loads(content).get("notes", ())]
     sent = {
         bytes(row[0])
         for row in connection.execute("SELECT note FROM notes_sent WHERE n = ?", (n,)).fetchall()
     }
-    fresh = tuple(note for note in wanted if note not in sent)
+    fresh = tuple(dict.fromkeys(note for note in wanted if note not in sent))
     connection.executemany("INSERT INTO notes_sent VALUES (?, ?)", [(n, note) for note in fresh])
     return fresh, tuple(note for note in wanted if note in sent)

@@ -20,23 +20,25 @@ import orjson
 from sqlite_utils import Database
 
 from syncengine.errors import ConfigError, StoreError
-from syncengine.hashing import HASH_VERSION, content_hash
+from syncengine.hashing import HASH_VERSION
 from syncengine.problems import CRASHES
 from syncengine.store.driver import (
     APPLICATION_ID,
     Connection,
-    create,
+    check_kind,
     journal_mode,
-    make_private,
+    leave_journal,
     open_for_writing,
+    set_journal,
     sqlite3,
     translating,
 )
+from syncengine.store.file import create, discard_draft, draft_path, make_private, put_in_place, real_path
 from syncengine.store.loading import finish_load
 from syncengine.store.lock import RunLock
+from syncengine.store.rehash import rehash
 from syncengine.store.schema import migrations
 
-REHASH_ROWS = 2000
 CRASHES_ALONE = 3
 """A contact that was alone in flight in so many crashes is held."""
 
@@ -49,22 +51,15 @@ class Store:
     """
 
     def __init__(self, path: Path, *, lock: RunLock, now: Callable[[], float] = time.time) -> None:
-        self.path = path
+        self.path = real_path(path)
         self.now = now
         self._lock = lock
-        if not path.exists():
-            _build(path)
-        make_private(path)
-        status = path.stat()
-        if status.st_size == 0:
-            raise StoreError(f"{path}: is empty, so it is no state store; move it away or restore a backup")
-        self._file = (status.st_dev, status.st_ino)
-        self.connection: Connection = open_for_writing(path)
+        discard_draft(self.path)
+        if not self.path.exists():
+            _build(self.path)
+        self._open()
         try:
-            with translating(path):
-                self._check_kind()
-                self._migrate()
-                self._recover()
+            self._recover()
         except BaseException:
             self.connection.close()
             raise
@@ -100,6 +95,29 @@ class Store:
         """Give the connection for reads; every result must be fetched before the block ends."""
         with translating(self.path):
             yield self.connection
+
+    def rewrite(self) -> None:
+        """Write the file anew, so that no trace of what was deleted stays in it.
+
+        SQLite's secure_delete overwrites a deleted row where it stands, but not the copies that an earlier
+        page split left in the unused part of a page (measured: 5 of 200 erased people were still to be
+        read). Needs room for a second file; raises StoreError when there is none, or when somebody keeps
+        reading.
+        """
+        draft = draft_path(self.path)
+        with translating(self.path):
+            leave_journal(self.connection)
+            try:
+                self._check_file()
+                create(draft)
+                self.connection.execute("VACUUM INTO ?", (str(draft),))
+            except BaseException:
+                discard_draft(self.path)
+                set_journal(self.connection, self.path)
+                raise
+            self.connection.close()
+        put_in_place(self.path)
+        self._open()
 
     # --- the space ---------------------------------------------------------------------------------------
 
@@ -143,10 +161,10 @@ class Store:
     def begin_run(self, kind: str) -> int:
         """Record a run that starts now and return its number."""
         with self.writing() as connection:
-            cursor = connection.execute(
+            row = connection.execute(
                 "INSERT INTO runs (kind, pid, started) VALUES (?, ?, ?)", (kind, os.getpid(), self.now())
             )
-            return int(cursor.lastrowid)
+            return int(row.lastrowid)
 
     def end_run(
         self, run: int, *, outcome: str, reason: str | None, code: int, report: dict[str, Any]
@@ -160,11 +178,11 @@ class Store:
             )
 
     def fruitless_crashes(self) -> int:
-        """Return how many of the last runs, in a row, were killed without one accepted contact."""
+        """Return how many of the last syncs, in a row, were killed without one accepted contact."""
         with self.reading() as connection:
             rows = connection.execute(
-                "SELECT reason = 'killed' AND accepted = 0 FROM runs WHERE ended IS NOT NULL "
-                "ORDER BY id DESC LIMIT 10"
+                "SELECT reason = 'killed' AND accepted = 0 FROM runs "
+                "WHERE ended IS NOT NULL AND kind = 'sync' ORDER BY id DESC LIMIT 10"
             ).fetchall()
         return next((count for count, (is_fruitless,) in enumerate(rows) if not is_fruitless), len(rows))
 
@@ -184,24 +202,32 @@ class Store:
                 f"{self.path}: its lock file was deleted while in use; make sure that no other run is active"
             )
 
-    def _check_kind(self) -> None:
-        found = self.connection.execute("PRAGMA application_id").fetchone()[0]
-        if found != APPLICATION_ID:
-            raise StoreError(f"{self.path}: is a database of another program; name another [state] path")
+    def _open(self) -> None:
+        """Open the connection. Nothing is written before the file is known to be ours."""
+        path = self.path
+        self.connection: Connection = open_for_writing(path)
+        try:
+            with translating(path):
+                check_kind(self.connection, path)
+                database = _database(self.connection)
+                self._check_schema(database)
+                make_private(path)
+                set_journal(self.connection, path)
+                status = path.stat()
+                self._file = (status.st_dev, status.st_ino)
+                if migrations.pending(database):
+                    with self.writing():
+                        migrations.apply(database)
+        except BaseException:
+            self.connection.close()
+            raise
 
-    def _migrate(self) -> None:
-        database = Database(self.connection, execute_plugins=False, recursive_triggers=False)
-        known = {migration.name for migration in migrations.pending(database)} | {
-            migration.name for migration in migrations.applied(database)
-        }
+    def _check_schema(self, database: Database) -> None:
         ours = {migration.name for migration in migrations._migrations}  # noqa: SLF001 - no public list
-        if known - ours:
+        if any(migration.name not in ours for migration in migrations.applied(database)):
             raise StoreError(
                 f"{self.path}: was written by a newer syncengine; upgrade this one, or restore a backup"
             )
-        if migrations.pending(database):
-            with self.writing():
-                migrations.apply(database)
 
     def _recover(self) -> None:
         """Bring the file to where a run may start, whatever ended the last one. Idempotent."""
@@ -211,11 +237,14 @@ class Store:
                 "UPDATE runs SET ended = ?, outcome = 'interrupted', reason = 'killed' WHERE ended IS NULL",
                 (self.now(),),
             )
-        self._rehash()
+        rehash(self)
         finish_load(self)
 
     def _settle_crash(self, connection: Connection) -> None:
-        """Put what a killed run may have sent in doubt; hold what was alone in flight again and again."""
+        """Put what a killed run may have sent in doubt; hold what was alone in flight again and again.
+
+        When it was sent, and until when, nobody knows: it has to settle from now on.
+        """
         connection.execute(
             "UPDATE contacts SET in_doubt = 1 WHERE n IN (SELECT n FROM intents WHERE open = 1)"
         )
@@ -225,95 +254,50 @@ class Store:
         )
         connection.execute(
             "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
-            "problem_since = ? WHERE released_hash IS NOT content_hash "
+            "problem_detail = NULL, problem_since = ?, problem_run = NULL "
+            "WHERE released_hash IS NOT content_hash "
             "AND n IN (SELECT n FROM intents WHERE open = 1 AND crashes >= ?)",
             (CRASHES, self.now(), CRASHES_ALONE),
         )
         connection.execute(
-            "UPDATE intents SET open = 0, unknown_hash = content_hash, unknown_at = at WHERE open = 1"
+            "UPDATE intents SET open = 0, unknown_hash = content_hash, unknown_at = ? WHERE open = 1",
+            (self.now(),),
         )
 
-    def _rehash(self) -> None:
-        """Bring stored hashes to this program's hash version. What is due stays exactly as it was."""
-        after = 0
-        while True:
-            with self.writing() as connection:
-                rows = connection.execute(
-                    "SELECT n, content, accepted_hash, content_hash, accepted, confirmed_hash, applied, "
-                    "problem_hash, released_hash FROM contacts WHERE n > ? AND hash_version <> ? "
-                    "ORDER BY n LIMIT ?",
-                    (after, HASH_VERSION, REHASH_ROWS),
-                ).fetchall()
-                connection.executemany(
-                    "UPDATE contacts SET content_hash = ?, accepted_hash = ?, confirmed_hash = ?, "
-                    "problem_hash = ?, released_hash = ?, hash_version = ? WHERE n = ?",
-                    [_rehashed(row) for row in rows],
-                )
-            if not rows:
-                return
-            after = rows[-1][0]
+
+def journal_in_use(connection: Connection | None = None) -> dict[str, str]:
+    """Return which SQLite, which driver and which journal mode are in use, for `status`.
+
+    Without a connection: those a state store would be opened with. Only WAL is written down in the file; the
+    other modes belong to a connection, and ours truncates.
+    """
+    found = connection.execute("PRAGMA journal_mode").fetchone()[0] if connection else journal_mode()
+    return {
+        "sqlite": sqlite3.sqlite_version,
+        "driver": sqlite3.__name__,
+        "journal_mode": "wal" if found == "wal" else "truncate",
+    }
 
 
-def _rehashed(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    n, content, accepted_hash, old, accepted, confirmed_hash, applied, problem_hash, released_hash = row
-    new = content_hash(content)
-
-    def again(stored: bytes | None, payload: bytes | None) -> bytes | None:
-        if stored is None:
-            return None
-        return new if payload is None else content_hash(payload)
-
-    return (
-        new,
-        again(accepted_hash, accepted),
-        again(confirmed_hash, applied),
-        new if problem_hash == old else None,
-        new if released_hash == old else None,
-        HASH_VERSION,
-        n,
-    )
+def _database(connection: Connection) -> Database:
+    return Database(connection, execute_plugins=False, recursive_triggers=False)
 
 
 def _build(path: Path) -> None:
     """Make a new state store beside `path` and put it there whole, so that no half-made file is ever met."""
-    draft = path.with_name(path.name + ".new")
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        draft.with_name(draft.name + suffix).unlink(missing_ok=True)
+    draft = draft_path(path)
     create(draft)
     connection = open_for_writing(draft)
     try:
         with translating(draft):
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute("BEGIN IMMEDIATE")
-            migrations.apply(Database(connection, execute_plugins=False, recursive_triggers=False))
-            connection.execute("INSERT INTO space (only, secret) VALUES (1, ?)", (secrets.token_bytes(32),))
+            migrations.apply(_database(connection))
+            connection.execute(
+                "INSERT INTO space (only, secret, hash_version) VALUES (1, ?, ?)",
+                (secrets.token_bytes(32), HASH_VERSION),
+            )
             connection.execute("COMMIT")
     finally:
         connection.close()
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def open_store(path: Path, *, now: Callable[[], float] = time.time) -> Iterator[Store]:
-    """Take the lock of an existing state store and open it for writing, from this thread.
-
-    Raises StoreError when there is none, LockHeldError when another process has it.
-    """
-    if not path.exists():
-        raise StoreError(f"{path}: there is no state store yet; run syncengine load or sync first")
-    with RunLock(path) as lock:
-        store = Store(path, lock=lock, now=now)
-        try:
-            yield store
-        finally:
-            store.close()
-
-
-def journal_in_use() -> dict[str, str]:
-    """Return which SQLite and which journal mode are used, for `status`."""
-    return {"sqlite": sqlite3.sqlite_version, "driver": sqlite3.__name__, "journal_mode": journal_mode()}
+    put_in_place(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -31,5 +32,7 @@ class StoreThread:
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
-            await asyncio.wait({call})
+            while not call.done():
+                with suppress(asyncio.CancelledError):  # cancelled again: still, not before it ends
+                    await asyncio.wait({call})
             raise

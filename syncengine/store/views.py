@@ -16,7 +16,7 @@ import orjson
 from syncengine.problems import remedy
 from syncengine.store.driver import Connection, open_for_reading, translating
 from syncengine.store.lock import is_locked
-from syncengine.store.schema import DUE, OPEN_PROBLEM, STATE
+from syncengine.store.schema import CONFIRMED, DUE, OPEN_PROBLEM, STATE
 from syncengine.store.store import journal_in_use
 
 PAGE_ROWS = 2000
@@ -46,7 +46,7 @@ def running_run(connection: Connection, path: Path) -> dict[str, Any] | None:
 
 
 def count_states(connection: Connection, running: int | None) -> dict[str, int]:
-    """Return contacts by state, from the partial indexes: no contact is read but those with problems."""
+    """Return contacts by state, from the indexes alone."""
 
     def count(condition: str) -> int:
         return int(
@@ -66,7 +66,7 @@ def count_states(connection: Connection, running: int | None) -> dict[str, int]:
         ).fetchall()
     )
     states["changed"] = count(DUE) - count(f"{DUE} AND {in_flight}")
-    states["confirmed"] = count(f"confirmed_hash IS NOT NULL AND ({STATE}) = 'confirmed'")
+    states["confirmed"] = count(CONFIRMED) - count(f"{CONFIRMED} AND {in_flight}")
     total = int(connection.execute("SELECT count(*) FROM contacts").fetchone()[0])
     states["accepted"] = total - sum(states.values())
     return {state: number for state, number in states.items() if number}
@@ -103,7 +103,7 @@ def status(path: Path, *, runs: int = 10) -> dict[str, Any]:
             "last_load": None
             if load is None
             else {"state": load[0], "ended": load[1], **(orjson.loads(load[2]) if load[2] else {})},
-            "store": {"path": str(path), **journal_in_use()},
+            "store": {"path": str(path), **journal_in_use(connection)},
         }
 
 
@@ -131,8 +131,9 @@ def problems(
     `keys` and `reason` (its beginning) select. `values` adds content and detail.
     """
     found = []
+    shown = "problem_detail, content" if values else "NULL, NULL"
     rows = connection.execute(
-        "SELECT key, problem, problem_reason, problem_since, problem_detail, content FROM contacts "
+        f"SELECT key, problem, problem_reason, problem_since, {shown} FROM contacts "
         f"WHERE {OPEN_PROBLEM} ORDER BY problem, problem_reason, key"
     )
     for key, state, why, since, detail, content in rows.fetchall():
@@ -245,7 +246,7 @@ def explain(connection: Connection, key: str, path: Path) -> dict[str, Any] | No
         "accepted_at": accepted_at,
         "confirmed": _payload(applied, confirmed_hash, content_hash, now),
         "id": remote_id,
-        "changed_fields": sorted(differing_fields(before or {}, now)) if state != "accepted" else [],
+        "changed_fields": sorted(differing_fields(before or {}, now)),
         "missing": bool(missing),
         "in_doubt": bool(in_doubt),
         "events": sorted(events, key=lambda event: event["at"]),

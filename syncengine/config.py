@@ -7,184 +7,33 @@ the settings say where it is kept.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, field_validator
 
 from syncengine.complaints import explain, nearest
 from syncengine.errors import ConfigError
 from syncengine.qomon import fields as qomon
+from syncengine.sections import (
+    DestinationSettings,
+    FieldRule,
+    IdentitySettings,
+    RunSettings,
+    Section,
+    SourceSettings,
+    StateSettings,
+)
 
 DEFAULT_PATH = Path("syncengine.toml")
 
 
-def _not_empty(value: object) -> object:
-    if value == "":
-        raise ValueError("must not be empty")
-    return value
-
-
-def _at_home(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise ValueError("begins with a ~ that names no home directory") from None
-
-
-FilePath = Annotated[Path, Field(strict=False), AfterValidator(_at_home), BeforeValidator(_not_empty)]
-Share = Annotated[float, Field(gt=0, le=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, str_strip_whitespace=True
-    )
-
-
-class FieldRule(_Section):
-    """Where one Qomon field comes from. Exactly one of `column` and `constant`.
-
-    `format`: strptime format of a date. `split`: separator of a list. `values`: source value -> Qomon value;
-    `other`: what to do with a value missing from it. `blank`: what an empty cell means.
-    """
-
-    column: str | None = Field(default=None, min_length=1)
-    constant: str | None = None
-    format: str | None = None
-    split: str | None = Field(default=None, min_length=1)
-    values: dict[str, str] | None = None
-    other: Literal["refuse", "skip"] = "refuse"
-    blank: Literal["skip", "clear"] = "skip"
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=False)
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if (self.column is None) == (self.constant is None):
-            raise ValueError("give either column or constant")
-        if self.constant is not None and (self.format or self.split or self.values):
-            raise ValueError("format, split and values go with column, not with constant")
-        if self.other == "skip" and self.values is None:
-            raise ValueError('other = "skip" goes with values')
-        return self
-
-
-class StateSettings(_Section):
-    """`[state]`: the one file that remembers everything."""
-
-    path: FilePath = Path("state.db")
-
-
-class SourceSettings(_Section):
-    """`[source]`: the organisation's own list."""
-
-    path: FilePath
-    key: str = Field(min_length=1)
-    snapshot: bool = False
-    format: Literal["csv", "tsv", "jsonl"] | None = None
-    delimiter: Annotated[str, StringConstraints(strip_whitespace=False)] | None = None
-    encoding: str | None = None
-
-    @field_validator("delimiter", mode="before")
-    @classmethod
-    def _one_character(cls, value: object) -> object:
-        if value == "\\t":
-            return "\t"
-        if isinstance(value, str) and (len(value) != 1 or value in '"\r\n\0'):
-            raise ValueError('must be one character, such as ";" or "\\t"')
-        return value
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                "".encode(value)
-            except (LookupError, ValueError):
-                raise ValueError("must be an encoding, such as utf-8, cp1252 or utf-16") from None
-        return value
-
-
-class DestinationSettings(_Section):
-    """`[destination]`: the Qomon space. `rate` in tokens per second, `burst` in tokens."""
-
-    base_url: str = "https://incoming.qomon.app"
-    api_key_env: str = Field(default="QOMON_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    api_key_file: FilePath | None = None
-    rate: float = Field(default=10.0, gt=0, le=100_000)
-    burst: float = Field(default=100.0, ge=1, le=1_000_000)
-    share: Share = 1.0
-
-    @field_validator("base_url")
-    @classmethod
-    def _safe_url(cls, value: str) -> str:
-        if re.search(r"[\s\x00-\x1f]", value):
-            raise ValueError("must not contain spaces or control characters")
-        try:
-            parts = urlsplit(value)
-            _ = parts.port
-        except ValueError:
-            raise ValueError("has an impossible host or port") from None
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must look like https://incoming.qomon.app")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("must not hold a user name or password")
-        if parts.query or parts.fragment:
-            raise ValueError("must not hold a query or fragment")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
-            raise ValueError("must begin with https:// (plain http only to this machine)")
-        return value.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class RunSettings(_Section):
-    """`[run]`: how far and how fast. Durations in seconds, shares between 0 and 1."""
-
-    in_flight: int = Field(default=16, ge=1, le=1024)
-    max_writes: int = Field(default=0, ge=0)
-    max_failed_share: Share = 0.2
-    max_changed_share: Share = 0.5
-    until: str = Field(default="", pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d$")
-    timeout: float = Field(default=30.0, gt=0, le=600)
-    settle: float = Field(default=30.0, ge=0, le=3600)
-
-
-class IdentitySettings(_Section):
-    """`[identity]`: what happens to contacts that are hard to match. Hold, unless told otherwise."""
-
-    none: Literal["hold", "send"] = "hold"
-    mail_only: Literal["hold", "send"] = "hold"
-    names_only: Literal["hold", "send"] = "hold"
-
-
-class Settings(_Section):
+class Settings(Section):
     """All settings. Frozen; make them with `Settings.load` or `Settings.from_mapping`."""
 
     state: StateSettings = StateSettings()
@@ -355,7 +204,7 @@ def _anchor_paths(table: dict[str, Any], folder: Path) -> None:
             holder[key] = str(folder / path)
 
 
-def _sections() -> dict[str, type[_Section]]:
+def _sections() -> dict[str, type[Section]]:
     return {
         "state": StateSettings,
         "source": SourceSettings,
@@ -391,7 +240,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[tuple[str, str], tuple
     return found
 
 
-def _typed(model: type[_Section], key: str, text: str, place: str) -> object:
+def _typed(model: type[Section], key: str, text: str, place: str) -> object:
     """Read a text from outside as the setting's type; what it may be is checked with everything else."""
     kind = model.model_fields[key].annotation
     try:

@@ -13,10 +13,11 @@ from typing import Any
 
 import orjson
 
-from syncengine.config import Settings, SourceSettings
+from syncengine.config import Settings
 from syncengine.errors import ConfigError, RowRefusedError, SourceError
 from syncengine.hashing import canonical, content_hash
 from syncengine.mapping import ContactMapping, compile_mapping
+from syncengine.sections import SourceSettings
 from syncengine.sources import Source, open_source
 from syncengine.store.loading import (
     APPLY_ROWS,

@@ -16,7 +16,6 @@ from typing import Any, TypeAlias, cast
 import orjson
 
 from syncengine.complaints import nearest
-from syncengine.config import FieldRule
 from syncengine.errors import ConfigError, RowRefusedError, SourceError
 from syncengine.qomon.fields import (
     ADDRESS,
@@ -30,6 +29,7 @@ from syncengine.qomon.fields import (
 )
 from syncengine.qomon.values import clean
 from syncengine.rules import Contact, Step, Write, compile_rule, distinct
+from syncengine.sections import FieldRule
 
 MAPPING_VERSION = 1
 """Part of the digest: raised when the same rules begin to give other contacts."""

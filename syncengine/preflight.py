@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from syncengine.config import IdentitySettings
 from syncengine.identity import IdentityClass
 from syncengine.problems import HOLD_REASONS
+from syncengine.sections import IdentitySettings
 
 
 def held_classes(wanted: IdentitySettings) -> dict[IdentityClass, str]:

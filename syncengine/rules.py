@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
-from syncengine.config import FieldRule
 from syncengine.qomon.fields import Field, read_values
 from syncengine.qomon.values import clean, reader
+from syncengine.sections import FieldRule
 
 Contact: TypeAlias = dict[str, Any]
 Value: TypeAlias = str | int | bool

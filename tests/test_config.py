@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from syncengine.config import DestinationSettings, RunSettings, Settings
+from syncengine.config import Settings
 from syncengine.errors import ConfigError
+from syncengine.sections import DestinationSettings, RunSettings
 
 
 def refusal(table: dict[str, Any], **options: Any) -> str:

@@ -13,9 +13,9 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncengine.config import FieldRule
 from syncengine.hashing import HASH_BYTES, HASH_VERSION, canonical, content_hash
 from syncengine.mapping import compile_mapping
+from syncengine.sections import FieldRule
 
 GOLDEN = Path(__file__).parent / "golden" / "hashes.json"
 PEOPLE = 1000

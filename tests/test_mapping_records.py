@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncengine.config import FieldRule
 from syncengine.errors import RowRefusedError
 from syncengine.hashing import canonical
 from syncengine.mapping import NAMES_KEPT, ContactMapping, compile_mapping
+from syncengine.sections import FieldRule
 
 fixed = settings(derandomize=True, deadline=None)
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncengine.config import FieldRule
 from syncengine.errors import ConfigError, SourceError
 from syncengine.mapping import ContactMapping, compile_mapping
 from syncengine.qomon.fields import find_field, suggest_field
+from syncengine.sections import FieldRule
 
 fixed = settings(derandomize=True, deadline=None)
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from syncengine.config import SourceSettings
 from syncengine.errors import RowRefusedError, SourceError
+from syncengine.sections import SourceSettings
 from syncengine.sources import Row, Source, open_source
 
 fixed = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

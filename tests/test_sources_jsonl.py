@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from syncengine.config import SourceSettings
 from syncengine.errors import RowRefusedError, SourceError
+from syncengine.sections import SourceSettings
 from syncengine.sources import Row, open_source
 
 

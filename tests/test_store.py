@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from test_store_kit import Wall, load_rows, person, row
 
-from syncengine.config import IdentitySettings
 from syncengine.hashing import canonical, content_hash
 from syncengine.identity import IdentityClass, identify
 from syncengine.model import Change, Receipt, Result
 from syncengine.outcome import NOT_FOUND_AGAIN
 from syncengine.preflight import held_classes
 from syncengine.problems import CRASHES, MAY_HAVE_BEEN_CREATED, NO_LONGER
+from syncengine.sections import IdentitySettings
 from syncengine.store import acts, sending, views
 from syncengine.store.loading import rows_of_last_load
 from syncengine.store.lock import RunLock

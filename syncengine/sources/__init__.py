@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
-from syncengine.config import SourceSettings
 from syncengine.errors import RowRefusedError
+from syncengine.sections import SourceSettings
 from syncengine.sources.delimited import DelimitedSource
 from syncengine.sources.jsonl import JsonLinesSource
 from syncengine.sources.text import TextFile, open_text

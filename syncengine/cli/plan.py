@@ -1,0 +1,68 @@
+"""`syncengine plan`: what a sync would do now, and when it would end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from syncengine.cli.call import Call, with_shared_options
+from syncengine.cli.load import write_counts
+from syncengine.cli.output import Page
+from syncengine.cli.words import clock, duration, number, plural
+
+FIELDS_LISTED = 12
+
+
+@click.command(short_help="What a sync would do now, and when it would end; sends nothing.")
+@click.option("--no-load", is_flag=True, help="Plan for what is in the state store; do not read the source.")
+@with_shared_options
+def plan(call: Call, *, no_load: bool) -> int:
+    """Show what a sync would do now: how many contacts, which fields, how long. Sends and changes nothing."""
+    settings = call.settings()
+
+    from syncengine.plan import make_plan  # noqa: PLC0415 - not needed for --help
+
+    found = make_plan(settings, load=not no_load, now=time.time()).as_json()
+    rate = settings.destination.rate * settings.destination.share
+    return call.show(found, lambda page: write_plan(page, found, rate))
+
+
+def write_plan(page: Page, found: dict[str, Any], rate: float) -> None:
+    """Write a plan in words."""
+    to_send = found["creates"] + found["updates"]
+    page.line(f"A sync now would send {plural(to_send, 'contact')}.", style="bold")
+    page.line(_how_long(found, rate))
+    if found["stops"]:
+        page.line(
+            f"It would stop before sending anything ({found['stops']}): most of the contacts accepted so far "
+            "would be sent again. If that is meant: syncengine sync --allow-mass-change",
+            style="bold yellow",
+        )
+    page.line()
+    if found["load"]:
+        page.line(f"Source: {plural(found['load']['read'], 'row')} would be loaded")
+        write_counts(page, found["load"])
+    page.line("To send:")
+    page.fact("never sent before", number(found["creates"]))
+    page.fact("sent before, changed", number(found["updates"]))
+    if found["held"]:
+        page.fact("held", number(found["held"]), "would not be sent")
+        for reason, count in found["holds"].items():
+            page.fact(f"  {reason}", number(count), width=max(24, len(reason) + 4))
+    if found["fields"]:
+        page.line("Fields that changed:")
+        for name, count in list(found["fields"].items())[:FIELDS_LISTED]:
+            page.fact(name, number(count))
+
+
+def _how_long(found: dict[str, Any], rate: float) -> str:
+    if not found["tokens"]:
+        return "That takes no time at all."
+    if found["seconds"] < 1:
+        return "The tokens of a full bucket are enough for that: it takes about a second."
+    return (
+        f"At {number(rate)} a second that takes about {duration(found['seconds'])}: "
+        f"started now, it ends at {clock(found['finish_at'])}."
+    )

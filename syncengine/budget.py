@@ -3,11 +3,13 @@
 aiolimiter's leaky bucket behind one waiter, led by the server's headers. The limiter alone gives up to twice
 the rate in its first window, cannot be emptied or re-rated, is not fair, and burns CPU under many waiters
 (mjpieters/aiolimiter issues 90, 200, 298; measured: 385 µs a grant with 32 waiters, 1 µs with one). So one
-dispatcher pays it and hands out; and each answer replaces it by one filled to what the server says.
+dispatcher pays it and hands out.
 
-What the server has left when we send next is what an answer reports, less the grants not answered yet:
-those were sent after it or beside it. Counting all of them errs to the slow side by a round trip, never to
-a 429. Until the first answer one token is known: so a restart cannot fire a burst at an empty bucket.
+The first answer says how full the bucket is; from then on we count along. An answer that tells of less than
+we count (another client took some) lowers the count; none raises it, because what it says may be older than
+grants that were answered meanwhile. That errs to the slow side by a round trip, once, and never to a 429.
+Until the first answer, and after a 429, one token is known: so a restart cannot fire a burst at an empty
+bucket.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from aiolimiter import AsyncLimiter
 
@@ -26,17 +28,25 @@ from syncengine.errors import RateHeaders, SyncError
 DEFAULT_PAUSE = 5.0
 """Seconds to pause after a 429 that names no time (field practice; Qomon documents none)."""
 MAX_PAUSE = 900.0
+LOWEST_RATE = 1e-3
+MOST = 1e6
+"""Bounds of what headers are believed, in tokens and tokens a second: beyond them floats stop counting."""
 
 
 class BudgetClosedError(SyncError):
     """The run ends: nobody gets tokens any more. The request did not leave."""
 
 
+class _Waiter(NamedTuple):
+    cost: float
+    ticket: asyncio.Future[int]
+
+
 class Budget:
     """Tokens for everybody who sends with one key. Enter it inside the running loop.
 
     `rate` tokens per second and `burst` tokens until the headers say otherwise; `share` of both is ours.
-    `on_pause` is told the seconds of each pause the server orders.
+    `on_pause` is told how many seconds of pause are ahead whenever the server orders one.
     """
 
     def __init__(
@@ -49,12 +59,13 @@ class Budget:
     ) -> None:
         self._share = share
         self._on_pause = on_pause
-        self._rate = rate * share
-        self._burst = max(1.0, burst * share)
-        self._outstanding = 0.0  # granted, not yet answered
+        self._limit(burst, rate)
+        self._granted = 0  # the latest ticket
+        self._open: dict[int, float] = {}  # tickets granted and not answered yet, in order, with their cost
+        self._leading = 0  # the latest ticket whose answer was heard; older answers are stale
         self._owed = 0.0  # below an empty bucket: paid before the next grant
         self._is_probing = True  # nothing known of the level: one request, then its answer
-        self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._waiting: deque[_Waiter] = deque()
         self._changed = asyncio.Event()
         self._resume_at = 0.0
         self._remaining: float | None = None
@@ -97,127 +108,154 @@ class Budget:
         """Tokens left, as the last answer told; None before any did."""
         return self._remaining
 
-    async def acquire(self, cost: float = 1.0) -> None:
-        """Wait for `cost` tokens. First come, first served, whatever the cost.
+    async def acquire(self, cost: float = 1.0) -> int:
+        """Wait for `cost` tokens and return a ticket. First come, first served, whatever the cost.
 
-        Every grant must be closed by one `answered`, `throttle` or `returned`. Raises BudgetClosedError.
+        Every ticket must be closed by one `answered`, `throttle` or `returned`. Raises BudgetClosedError.
         """
         if self._is_closed:
             raise BudgetClosedError("the run ends")
         if not self._waiting and self._can_grant(cost):
-            await self._grant(cost)
-            return
-        grant: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return await self._grant(cost)
+        waiter = _Waiter(cost, asyncio.get_running_loop().create_future())
         if not self._waiting:
             self._changed.set()
-        self._waiting.append((cost, grant))
+        self._waiting.append(waiter)
         try:
-            await grant
+            return await waiter.ticket
         except asyncio.CancelledError:
-            if grant.done() and not grant.cancelled():
-                self.returned(cost)
+            if waiter.ticket.done() and not waiter.ticket.cancelled() and not waiter.ticket.exception():
+                self.returned(waiter.ticket.result())
             raise
 
-    async def answered(self, cost: float, headers: RateHeaders) -> None:
-        """Learn from the answer to a request that was granted `cost` tokens."""
-        self._outstanding = max(0.0, self._outstanding - cost)
+    async def answered(self, ticket: int, headers: RateHeaders) -> None:
+        """Learn from the answer to a request."""
+        del self._open[ticket]
         self.requests += 1
-        self.tokens += headers.cost if headers.cost is not None else cost
+        self.tokens += headers.cost or 0.0
+        if ticket <= self._leading:
+            return
+        self._leading = ticket
+        is_news = self._is_probing
         if headers.burst is not None and headers.rate is not None:
-            self._burst = max(1.0, headers.burst * self._share)
-            self._rate = max(1e-6, headers.rate * self._share)
+            before = self._burst, self._rate
+            self._limit(headers.burst, headers.rate)
+            is_news |= before != (self._burst, self._rate)
         if headers.remaining is not None:
             self._remaining = headers.remaining
+            level = headers.remaining * self._share - sum(self._open.values())
+        else:
+            level = -sum(self._open.values())  # a server without headers: as if from an empty bucket
+        if is_news or (headers.remaining is not None and self._is_above(level)):
             self._is_probing = False
-            await self._refill(headers.remaining * self._share - self._outstanding)
-        elif self._is_probing:
-            self._is_probing = False  # a server without headers: the configured rate, from an empty bucket
-            await self._refill(-self._outstanding)
+            await self._refill(level)
 
-    async def throttle(self, cost: float, headers: RateHeaders) -> None:
+    async def throttle(self, ticket: int, headers: RateHeaders) -> None:
         """Learn from a 429: nobody sends until the time it names, then one request asks again."""
-        self._outstanding = max(0.0, self._outstanding - cost)
+        del self._open[ticket]
         self.requests += 1
         self.throttled += 1
         self.tokens += headers.cost or 0.0
         wanted = DEFAULT_PAUSE if headers.retry_after is None else headers.retry_after
-        await self.pause(min(max(wanted, 0.0), MAX_PAUSE))
         self._is_probing = True
+        self._leading = self._granted  # whatever was granted until now knows nothing of this
+        await self.pause(max(wanted, min(DEFAULT_PAUSE, 1 / self._rate)))
 
-    def returned(self, cost: float, *, left: bool = False) -> None:
-        """Give back the grant of a request without an answer. `left`: some of it may have been sent."""
-        self._outstanding = max(0.0, self._outstanding - cost)
+    def returned(self, ticket: int, *, left: bool = False) -> None:
+        """Close the ticket of a request without an answer. `left`: some of it may have been sent."""
+        del self._open[ticket]
         self.requests += left
         self._changed.set()
 
     async def pause(self, seconds: float) -> None:
-        """Let nobody send for so many seconds from now (an earlier, longer pause stays)."""
-        self._resume_at = max(self._resume_at, self._clock() + seconds)
+        """Let nobody send for so many seconds from now, MAX_PAUSE at most; an earlier, longer pause stays."""
+        self._resume_at = max(self._resume_at, self._clock() + min(seconds, MAX_PAUSE))
         await self._refill(0.0)
-        self._on_pause(seconds)
+        self._on_pause(self._pause_left())
 
     def close(self) -> None:
         """Turn away whoever waits, and whoever comes: BudgetClosedError."""
         self._is_closed = True
         while self._waiting:
-            _, grant = self._waiting.popleft()
-            if not grant.done():
-                grant.set_exception(BudgetClosedError("the run ends"))
+            ticket = self._waiting.popleft().ticket
+            if not ticket.done():
+                ticket.set_exception(BudgetClosedError("the run ends"))
         self._changed.set()
 
     # --- inside ------------------------------------------------------------------------------------------
 
+    def _limit(self, burst: float, rate: float) -> None:
+        self._burst = min(max(1.0, burst * self._share), MOST)
+        self._rate = min(max(LOWEST_RATE, rate * self._share), MOST)
+
     async def _refill(self, level: float) -> None:
         """Put a bucket holding `level` tokens in place of the present one."""
         self._limiter = AsyncLimiter(self._burst, self._burst / self._rate)
-        self._owed = max(0.0, -level)
+        self._owed = min(max(0.0, -level), self._burst)
         spent = self._burst - min(max(0.0, level), self._burst)
         if spent > 0:
             await self._limiter.acquire(spent)  # a fresh bucket: never waits
         self._changed.set()
 
-    def _can_grant(self, cost: float) -> bool:
-        if self._is_probing:
-            return self._outstanding == 0 and self._pause_left() <= 0
-        return (
-            not self._owed and self._pause_left() <= 0 and self._limiter.has_capacity(min(cost, self._burst))
-        )
+    def _is_above(self, level: float) -> bool:
+        """Say whether we count more than `level` tokens."""
+        if self._owed or level < 0:
+            return -self._owed > level
+        return self._limiter.has_capacity(level)
 
-    async def _grant(self, cost: float) -> None:
+    def _can_grant(self, cost: float) -> bool:
+        if self._pause_left() > 0:
+            return False
+        if self._is_probing:
+            return next(reversed(self._open), 0) <= self._leading
+        return not self._owed and self._limiter.has_capacity(self._price(cost))
+
+    async def _grant(self, cost: float) -> int:
         """Take the tokens. `_can_grant` has just said yes, so this does not wait."""
-        self._outstanding += cost
         if not self._is_probing:
-            await self._limiter.acquire(min(cost, self._burst))
+            await self._limiter.acquire(self._price(cost))
+        return self._ticket(cost)
+
+    def _ticket(self, cost: float) -> int:
+        self._granted += 1
+        self._open[self._granted] = cost
+        return self._granted
+
+    def _price(self, cost: float) -> float:
+        """Return what is paid: no bucket holds more than it can."""
+        return min(cost, self._limiter.max_rate)
 
     def _pause_left(self) -> float:
         return self._resume_at - self._clock() if self._resume_at else 0.0
 
     async def _dispatch(self) -> None:
         """Serve the waiting one after the other: the only task that ever waits for the bucket."""
-        while True:
-            self._changed.clear()
-            while self._waiting:
-                cost, grant = self._waiting[0]
-                if not grant.done():
-                    if not self._can_grant(cost):
-                        break
-                    await self._grant(cost)
-                    grant.set_result(None)
-                self._waiting.popleft()
-            if self._waiting and not self._is_probing and self._pause_left() <= 0:
-                await self._pay(self._owed or self._waiting[0][0])
-            else:
-                pause = self._pause_left()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause if self._waiting and pause > 0 else None):
-                        await self._changed.wait()
+        try:
+            while True:
+                self._changed.clear()
+                while self._waiting:
+                    cost, ticket = self._waiting[0]
+                    if not ticket.done():
+                        if not self._can_grant(cost):
+                            break
+                        ticket.set_result(await self._grant(cost))
+                    self._waiting.popleft()
+                if self._waiting and not self._is_probing and self._pause_left() <= 0:
+                    await self._pay(self._owed or self._waiting[0].cost)
+                else:
+                    pause = self._pause_left()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(pause if self._waiting and pause > 0 else None):
+                            await self._changed.wait()
+        finally:
+            self.close()  # nobody is left waiting, whatever ended this
 
     async def _pay(self, amount: float) -> None:
         """Wait for `amount` tokens, or until the bucket is replaced: then they are counted anew.
 
         They pay off what is owed, else they are the first waiting grant's.
         """
-        limiter, amount = self._limiter, min(amount, self._burst)
+        limiter, amount = self._limiter, self._price(amount)
         paying = asyncio.create_task(limiter.acquire(amount), name="budget-pays")
         changing = asyncio.create_task(self._changed.wait(), name="budget-changes")
         try:
@@ -234,8 +272,6 @@ class Budget:
             return
         if not self._waiting:  # closed meanwhile
             return
-        cost, grant = self._waiting.popleft()
-        if grant.done():
-            return
-        self._outstanding += cost
-        grant.set_result(None)
+        cost, ticket = self._waiting.popleft()
+        if not ticket.done():
+            ticket.set_result(self._ticket(cost))

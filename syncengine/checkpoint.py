@@ -44,24 +44,38 @@ class Watermark:
 class Checkpointer:
     """Commits receipts in groups: while one group is being written, the next gathers.
 
-    `commit` writes one batch durably. A receipt is recorded without waiting; whoever recorded it then waits
-    until it is committed: until then its contact is in flight.
+    `commit` writes one batch durably; `settled` is then told each of its receipts. A receipt is recorded
+    without waiting; whoever recorded it waits until it is committed: until then its contact is in flight.
     """
 
-    def __init__(self, commit: Callable[[Batch], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Batch], Awaitable[None]],
+        settled: Callable[[Receipt], None] = lambda _receipt: None,
+    ) -> None:
         self._commit = commit
+        self._settled = settled
         self._batch = Batch()
         self._waiting: list[asyncio.Future[None]] = []
         self._wake = asyncio.Event()
         self._is_closed = False
+        self._has_ended = False
 
     def record(self, receipt: Receipt) -> asyncio.Future[None]:
         """Take a receipt; the future is done when it is committed, cancelled when it never will be."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._batch.receipts.append(receipt)
-        self._waiting.append(done)
-        self._wake.set()
+        if self._has_ended:
+            done.cancel()
+        else:
+            self._waiting.append(done)
+            self._wake.set()
         return done
+
+    @property
+    def uncommitted(self) -> list[Receipt]:
+        """Receipts not committed; after the end of `run` they never will be."""
+        return self._batch.receipts
 
     def note(self, attempt: Attempt) -> None:
         """Take an attempt that settled nothing; committed with the next group."""
@@ -90,18 +104,24 @@ class Checkpointer:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._batch:
-                    batch, self._batch = self._batch, Batch()
-                    waiting, self._waiting = self._waiting, []
-                    try:
-                        await self._commit(batch)
-                    except BaseException:
-                        self._waiting += waiting
-                        raise
-                    for done in waiting:
-                        if not done.done():
-                            done.set_result(None)
+                    await self._commit_group()
                 if self._is_closed:
                     return
         finally:
+            self._has_ended = True
             for done in self._waiting:
                 done.cancel()
+
+    async def _commit_group(self) -> None:
+        batch, self._batch = self._batch, Batch()
+        waiting, self._waiting = self._waiting, []
+        try:
+            await self._commit(batch)
+        except BaseException:
+            self._batch.receipts[:0] = batch.receipts
+            self._waiting[:0] = waiting
+            raise
+        for receipt, done in zip(batch.receipts, waiting, strict=True):
+            self._settled(receipt)
+            if not done.done():
+                done.set_result(None)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from syncengine.errors import SyncError
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -18,13 +20,15 @@ class Clock:
 
 
 class Stop:
-    """The order to end: set once, seen by everybody who waits."""
+    """The order to end: seen by everybody who waits. Its first reason stays; a failure is kept beside it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._event = asyncio.Event()
+        self._woken: list[asyncio.Event] = []
         self.reason: str | None = None
         self.message = ""
+        self.failure: SyncError | None = None
 
     @property
     def is_set(self) -> bool:
@@ -36,10 +40,17 @@ class Stop:
         if self.reason is None:
             self.reason, self.message = reason, message
         self._event.set()
+        for event in self._woken:
+            event.set()
 
-    async def wait(self) -> None:
-        """Wait for the order."""
-        await self._event.wait()
+    def fail(self, error: SyncError) -> None:
+        """Give the order because of an error that concerns the whole run; the first one stays."""
+        self.failure = self.failure or error
+        self.set(error.reason, str(error))
+
+    def wakes(self, event: asyncio.Event) -> None:
+        """Set `event` too when the order is given: for those who wait often and for something else."""
+        self._woken.append(event)
 
     async def sleep(self, seconds: float, until: asyncio.Event | None = None) -> bool:
         """Sleep so long, until the order is given or `until` is set. Return whether the order was given."""

@@ -6,6 +6,7 @@ attempt pays.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from syncengine.budget import Budget
@@ -24,6 +25,14 @@ class Destination(Protocol):
         ...
 
 
+class CutOffError(asyncio.CancelledError):
+    """Cancelled while a request was out; `receipt` is what is known of its change, once somebody knows."""
+
+    def __init__(self, receipt: Receipt | None = None) -> None:
+        self.receipt = receipt
+        super().__init__("cut off")
+
+
 class Budgeted:
     """A destination whose every attempt pays the shared budget and teaches it what the answer said."""
 
@@ -33,24 +42,27 @@ class Budgeted:
         self._cost = UPSERT_TOKENS
 
     async def upsert(self, change: Change) -> Receipt:
-        """Pay, then send. Errors pass through."""
-        cost, budget = self._cost, self._budget
-        await budget.acquire(cost)
+        """Pay, then send. Errors pass through; CutOffError when cancelled after the payment."""
+        budget = self._budget
+        ticket = await budget.acquire(self._cost)
         try:
             receipt = await self._destination.upsert(change)
+        except asyncio.CancelledError:
+            budget.returned(ticket, left=True)
+            raise CutOffError from None
         except RateLimitedError as error:
-            await budget.throttle(cost, error.rate)
+            await budget.throttle(ticket, error.rate)
             raise
         except DestinationError as error:
             if error.status is None:
-                budget.returned(cost, left=not isinstance(error, TransientError) or error.sent)
+                budget.returned(ticket, left=isinstance(error, TransientError) and error.sent)
             else:
-                await budget.answered(cost, error.rate)
+                await budget.answered(ticket, error.rate)
             raise
         except BaseException:
-            budget.returned(cost, left=True)
+            budget.returned(ticket, left=True)
             raise
-        await budget.answered(cost, receipt.rate)
+        await budget.answered(ticket, receipt.rate)
         if receipt.rate.cost:
-            self._cost = receipt.rate.cost
+            self._cost = min(receipt.rate.cost, budget.burst)
         return receipt

@@ -96,6 +96,21 @@ EXIT_SIGINT = 130
 EXIT_SIGTERM = 143
 
 
+SIGNAL_EXITS = {"sigint": EXIT_SIGINT, "sigterm": EXIT_SIGTERM}
+STOPPED_ON_PURPOSE = frozenset({"deadline", "write_cap", "breaker", "mass_change", "outage"})
+
+
+def ending(reason: str | None, *, has_problems: bool) -> tuple[str, int]:
+    """Return outcome and exit code of a run that ended for `reason` (None: it came to its end)."""
+    if reason is None:
+        return ("problems", EXIT_PROBLEMS) if has_problems else ("done", EXIT_DONE)
+    if reason in SIGNAL_EXITS:
+        return "interrupted", SIGNAL_EXITS[reason]
+    if reason in STOPPED_ON_PURPOSE:
+        return "stopped", EXIT_STOPPED
+    return "failed", EXIT_FAILED
+
+
 @dataclass(slots=True)
 class Report:
     """What `sync --json` prints. All count contacts but the last four.

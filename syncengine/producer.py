@@ -12,12 +12,15 @@ from typing import Protocol
 
 from syncengine.checkpoint import Watermark
 from syncengine.clock import Clock, Stop
+from syncengine.errors import StoreError
 from syncengine.model import Candidate, Change, Receipt, Result
 from syncengine.queue import ClosableQueue
 
 PAGE = 256
 PASS_SECONDS = 0.5
 """At most so long between two looks at contacts that have to wait."""
+DOUBTS = 4096
+"""More than a killed run can leave in doubt: two intents for each of 1,024 in flight."""
 UNKNOWN_TRIES = 2
 """Sends of one content without a definite answer before a run leaves it to the next."""
 
@@ -121,39 +124,57 @@ class Producer:
         self._lanes = Lanes(clock, settle)
         for candidate, seconds in resting:
             self._lanes.rest(candidate, seconds)
-        self._open: dict[int, int] = {}  # contact -> its number in the watermark
+        self._open: dict[int, tuple[int, Change]] = {}  # contact -> its number in the watermark, its change
         self._watermark = Watermark()
         self._tries: dict[int, tuple[int, bytes]] = {}  # unknown results: how many, of which content
         self._written = 0
         self.is_capped = False
         """Whether `max_writes` kept a contact back that could have gone."""
+        self._settled = 0
         self._moved = asyncio.Event()
+        stop.wakes(self._moved)
+
+    @property
+    def unsettled(self) -> list[Change]:
+        """Changes whose intents are durable and whose receipts are not."""
+        return [change for _, change in self._open.values()]
 
     async def run(self) -> None:
-        """Feed the queue until nothing that is due may still go, then close it."""
-        if self._one_by_one:
-            await self._send_doubts_alone()
-        while not self._stop.is_set and not self.is_capped:
-            before = self._watermark.high
-            is_waiting = await self._pass()
-            is_settled = self._watermark.low == self._watermark.high
-            if not is_waiting and is_settled and self._watermark.high == before:
-                break  # a whole pass, begun after everything had settled, found nothing
-            if is_waiting or not is_settled:
-                await self._sleep()
+        """Feed the queue until nothing that is due may still go, then close it.
+
+        A store that fails gives the order to stop: requests that are out may end.
+        """
+        try:
+            if self._one_by_one:
+                await self._send_doubts_alone()
+            await self._send_all()
+        except StoreError as error:
+            self._stop.fail(error)
         await self._queue.close()
 
     def settled(self, receipt: Receipt) -> None:
         """Learn that the receipt of a change is committed."""
         change = receipt.change
-        self._watermark.close(self._open.pop(change.n))
+        number, _ = self._open.pop(change.n)
+        self._watermark.close(number)
         is_unknown = receipt.result in {Result.UNKNOWN, Result.IN_DOUBT}
         if is_unknown:
             tries, content = self._tries.get(change.n, (0, change.content_hash))
             again = tries + 1 if content == change.content_hash else 1
             self._tries[change.n] = (again, change.content_hash)
         self._lanes.leave(change, is_unknown=is_unknown)
+        self._settled += 1
         self._moved.set()
+
+    async def _send_all(self) -> None:
+        while not self._stop.is_set and not self.is_capped:
+            before, settled = self._watermark.high, self._settled
+            is_waiting = await self._pass()
+            is_settled = self._watermark.low == self._watermark.high
+            if not is_waiting and is_settled and self._watermark.high == before:
+                return  # a whole pass, begun after everything had settled, found nothing
+            if (is_waiting or not is_settled) and self._settled == settled:
+                await self._rest()
 
     async def _pass(self) -> bool:
         """Go once through what is due; say whether anybody was passed over who may go later."""
@@ -163,68 +184,61 @@ class Producer:
             if not page:
                 break
             after = page[-1].key
-            rest = [c for c in page if c.n not in self._open and not self._is_spent(c)]
-            is_waiting |= await self._send(rest)
+            is_waiting |= await self._send(page)
         return is_waiting
 
-    async def _send(self, candidates: list[Candidate]) -> bool:
-        """Claim and queue those whose identity is free; say whether some were not."""
+    async def _send(self, page: list[Candidate]) -> bool:
+        """Claim and queue those who may go; say whether some were passed over."""
         passed_over = False
         chosen: list[Candidate] = []
-        for candidate in candidates:
-            if not self._lanes.may_enter(candidate):
-                passed_over = True
+        for candidate in page:
+            if candidate.n in self._open or self._is_spent(candidate):
                 continue
             if self._max_writes and self._written + len(chosen) >= self._max_writes:
                 self.is_capped = True
                 break
+            if not self._lanes.may_enter(candidate):
+                passed_over = True
+                continue
             self._lanes.enter(candidate)
             chosen.append(candidate)
-            if len(chosen) == self._chunk:
-                await self._claim(chosen)
+            if len(chosen) == self._in_flight:  # a commit for as many as may be out at once
+                passed_over |= await self._claim(chosen)
                 chosen = []
                 if self._stop.is_set:
                     break
-        await self._claim(chosen)
-        return passed_over
+        return await self._claim(chosen) or passed_over
 
-    @property
-    def _chunk(self) -> int:
-        """Contacts per intent commit: enough to keep the commits few, few enough to stay ahead."""
-        return max(1, self._in_flight // 2)
-
-    async def _claim(self, chosen: list[Candidate]) -> None:
-        """Wait for room, make the intents durable, queue the changes."""
+    async def _claim(self, chosen: list[Candidate]) -> bool:
+        """Wait for room, make the intents durable, queue the changes; say whether some were not to be had."""
         while self._watermark.outstanding + len(chosen) > 2 * self._in_flight and not self._stop.is_set:
-            await self._sleep()
+            self._moved.clear()
+            await self._moved.wait()
         changes = [] if self._stop.is_set or not chosen else await self._store.claim(chosen)
-        claimed = {change.n for change in changes}
+        for change in changes:
+            self._open[change.n] = (self._watermark.open(), change)
+        self._written += len(changes)
         for candidate in chosen:
-            if candidate.n not in claimed:  # edited or settled since its page was read
+            if candidate.n not in self._open:  # edited since its page was read
                 self._lanes.leave(candidate, is_unknown=False)
         for change in changes:
-            self._open[change.n] = self._watermark.open()
-            self._written += 1
-        for change in changes:
             await self._queue.put(change)
+        return len(changes) < len(chosen)
 
     async def _send_doubts_alone(self) -> None:
-        for candidate in await self._store.doubtful(PAGE):
+        for candidate in await self._store.doubtful(DOUBTS):
             while not self._stop.is_set and not self._lanes.may_enter(candidate):
-                await self._sleep()
-            if self._stop.is_set:
-                return
-            self._lanes.enter(candidate)
-            await self._claim([candidate])
+                await self._rest()
+            await self._send([candidate])
             while candidate.n in self._open and not self._stop.is_set:
-                await self._sleep()
+                await self._rest()
 
     def _is_spent(self, candidate: Candidate) -> bool:
         """Say whether this run has given the contact up: two unknown results of one content."""
         tries, content = self._tries.get(candidate.n, (0, b""))
         return tries >= UNKNOWN_TRIES and content == candidate.content_hash
 
-    async def _sleep(self) -> None:
-        """Wait until something settles, or a moment has passed."""
+    async def _rest(self) -> None:
+        """Wait until something settles, or a moment has passed in which an identity may have rested."""
         self._moved.clear()
         await self._stop.sleep(PASS_SECONDS, until=self._moved)

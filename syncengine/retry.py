@@ -6,16 +6,23 @@ outage only one probe goes out every ten seconds, so that retries never outweigh
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from random import Random
 
 from syncengine.budget import BudgetClosedError
 from syncengine.clock import Clock, Stop
-from syncengine.destination import Destination
-from syncengine.errors import RateLimitedError, RejectedError, TransientError
+from syncengine.destination import CutOffError, Destination
+from syncengine.errors import (
+    ProtocolError,
+    RateLimitedError,
+    RejectedError,
+    TransientError,
+    UnauthorizedError,
+)
 from syncengine.model import Attempt, Change, Receipt, Result
-from syncengine.outcome import Outcome, Step, step_after
+from syncengine.outcome import NOT_FOUND_AGAIN, Outcome, Step, step_after
 from syncengine.problems import MAY_HAVE_BEEN_CREATED, REJECTED
 
 BACKOFF_BASE = 0.5
@@ -42,28 +49,30 @@ class Outage:
         self._clock = clock
         self._failures = 0
         self._next_probe = 0.0
-        self._last_answer = clock.monotonic()
+        self._silent_since: float | None = None
 
     def failed(self) -> None:
         """Note an attempt without a definite answer."""
+        self.throttled()
         self._failures += 1
         if self._failures == OUTAGE_FAILURES:
             self._next_probe = self._clock.monotonic() + PROBE_SECONDS
 
+    def throttled(self) -> None:
+        """Note a 429: the destination is there, but nothing gets done."""
+        if self._silent_since is None:
+            self._silent_since = self._clock.monotonic()
+
     def answered(self) -> None:
         """Note a definite answer: the destination works."""
         self._failures = 0
-        self._last_answer = self._clock.monotonic()
+        self._silent_since = None
 
     @property
     def is_over(self) -> bool:
         """Say whether so long has passed without an answer that the run should stop."""
-        return bool(self._failures) and self.silent_for > OUTAGE_LIMIT
-
-    @property
-    def silent_for(self) -> float:
-        """Seconds since the last definite answer."""
-        return self._clock.monotonic() - self._last_answer
+        since = self._silent_since
+        return since is not None and self._clock.monotonic() - since > OUTAGE_LIMIT
 
     @property
     def is_on(self) -> bool:
@@ -76,16 +85,57 @@ class Outage:
             wait = self._next_probe - self._clock.monotonic()
             if wait <= 0:
                 self._next_probe = self._clock.monotonic() + PROBE_SECONDS
-                return not stop.is_set
+                break
             if await stop.sleep(min(wait, 1.0)):
-                return False
+                break
         return not stop.is_set
 
 
-class Retrying:
-    """A destination that attempts again. Raises only what must stop the run.
+@dataclass(slots=True)
+class _Sends:
+    """What left for one change: `requests` in all, `carried` of them with the content taken or unknown."""
 
-    `note` is told every attempt that settled nothing. On the order to stop it gives up between attempts.
+    change: Change
+    requests: int = 0
+    carried: int = 0
+    unknown: int = 0
+
+    def count(self, outcome: Outcome) -> None:
+        if outcome is Outcome.NOT_SENT:
+            return
+        self.requests += 1
+        self.carried += outcome in {Outcome.ACCEPTED, Outcome.REJECTED, Outcome.UNKNOWN}
+        self.unknown += outcome is Outcome.UNKNOWN
+
+    def receipt(
+        self, result: Result, *, status: int | None = None, reason: str = "", detail: str = ""
+    ) -> Receipt:
+        first = 0 if self.change.is_repeat else 1
+        return Receipt(
+            self.change,
+            result,
+            status=status,
+            reason=reason,
+            detail=detail,
+            requests=self.requests,
+            repeats=max(0, self.carried - first),
+        )
+
+    def unsettled(self, reason: str, status: int | None = None) -> Receipt:
+        """Return the receipt of a change that gets no more attempts now."""
+        if not self.unknown:
+            return self.receipt(Result.WITHDRAWN, status=status)
+        if self.change.identity in NOT_FOUND_AGAIN:
+            return self.receipt(Result.IN_DOUBT, status=status, reason=MAY_HAVE_BEEN_CREATED, detail=reason)
+        return self.receipt(Result.UNKNOWN, status=status, reason=reason)
+
+
+class Retrying:
+    """A destination that attempts again. Returns a receipt, whatever happens.
+
+    An error that concerns the whole run (key refused, not the API we know) gives the order to stop, and
+    blames no contact. On that order it gives up between attempts. Cancelled, it raises CutOffError with the
+    receipt. `note` is told every attempt that settled nothing.
     """
 
     def __init__(
@@ -109,73 +159,65 @@ class Retrying:
 
     async def upsert(self, change: Change) -> Receipt:
         """Send until there is a result; `requests` of the receipt counts what left us."""
-        requests = charged = waits = 0
-        while True:
-            if not await self._outage.may_pass(self._stop):
-                return self._give_up(change, requests, is_charged=charged > 0)
+        sends = _Sends(change)
+        try:
+            return await self._send(sends)
+        except asyncio.CancelledError as cut:
+            if isinstance(cut, CutOffError):
+                sends.count(Outcome.UNKNOWN)
+            raise CutOffError(sends.unsettled("cut off at the end of the run")) from None
+
+    async def _send(self, sends: _Sends) -> Receipt:
+        unsent = 0
+        while await self._outage.may_pass(self._stop):
             try:
-                receipt = await self._destination.upsert(change)
+                receipt = await self._destination.upsert(sends.change)
             except BudgetClosedError:
-                return self._give_up(change, requests, is_charged=charged > 0)
+                break
             except RejectedError as error:
                 self._outage.answered()
-                return Receipt(
-                    change,
-                    Result.REJECTED,
-                    status=error.status,
-                    reason=f"{REJECTED} ({error})",
-                    detail=error.detail,
-                    requests=requests + 1,
-                    repeats=charged,
+                sends.count(Outcome.REJECTED)
+                return sends.receipt(
+                    Result.REJECTED, status=error.status, reason=f"{REJECTED} ({error})", detail=error.detail
                 )
             except RateLimitedError as error:
-                self._record(change, Outcome.THROTTLED, error)
-                requests += 1
-                continue
+                self._outage.throttled()
+                self._record(sends, Outcome.THROTTLED, error)
             except TransientError as error:
                 self._outage.failed()
                 if not error.sent:
-                    self._record(change, Outcome.NOT_SENT, error)
-                    waits += 1
-                    if await self._stop.sleep(backoff(waits, self._random)):
-                        return self._give_up(change, requests, is_charged=charged > 0)
-                    continue
-                requests += 1
-                charged += 1
-                step = step_after(Outcome.UNKNOWN, change.identity, attempts=charged)
-                if step is Step.AGAIN and self._may_retry():
-                    self._record(change, Outcome.UNKNOWN, error)
+                    self._record(sends, Outcome.NOT_SENT, error)
+                    unsent += 1
+                    await self._stop.sleep(backoff(unsent, self._random))
+                elif not self._may_repeat(sends):
+                    sends.count(Outcome.UNKNOWN)
+                    return sends.unsettled(str(error), error.status)
+                else:
+                    self._record(sends, Outcome.UNKNOWN, error)
                     self._retries += 1
-                    if await self._stop.sleep(backoff(charged, self._random)):
-                        return self._give_up(change, requests, is_charged=True)
-                    continue
-                return _unanswered(change, step, error, requests)
-            self._outage.answered()
-            self._successes += 1
-            return replace(receipt, requests=requests + 1, repeats=charged)
+                    await self._stop.sleep(backoff(sends.unknown, self._random))
+            except (ProtocolError, UnauthorizedError) as error:
+                return self._broken(sends, error)
+            else:
+                self._outage.answered()
+                self._successes += 1
+                sends.count(Outcome.ACCEPTED)
+                return sends.receipt(Result.ACCEPTED, status=receipt.status)
+        return sends.unsettled("stopped before an answer")
 
-    def _may_retry(self) -> bool:
-        return self._retries < max(RETRY_FLOOR, RETRY_SHARE * self._successes)
+    def _may_repeat(self, sends: _Sends) -> bool:
+        """Say whether a change may be sent again at once after one more unknown result."""
+        step = step_after(Outcome.UNKNOWN, sends.change.identity, attempts=sends.unknown + 1)
+        return step is Step.AGAIN and self._retries < max(RETRY_FLOOR, RETRY_SHARE * self._successes)
 
-    def _record(self, change: Change, outcome: Outcome, error: TransientError) -> None:
-        self._note(Attempt(change, self._clock.wall(), outcome.value, error.status, str(error)))
+    def _record(self, sends: _Sends, outcome: Outcome, error: TransientError) -> None:
+        sends.count(outcome)
+        self._note(Attempt(sends.change, self._clock.wall(), outcome.value, error.status, str(error)))
 
-    @staticmethod
-    def _give_up(change: Change, requests: int, *, is_charged: bool) -> Receipt:
-        result = Result.UNKNOWN if is_charged else Result.WITHDRAWN
-        return Receipt(
-            change, result, reason="stopped before an answer" if is_charged else "", requests=requests
-        )
-
-
-def _unanswered(change: Change, step: Step, error: TransientError, requests: int) -> Receipt:
-    if step is Step.HOLD:
-        return Receipt(
-            change,
-            Result.IN_DOUBT,
-            status=error.status,
-            reason=MAY_HAVE_BEEN_CREATED,
-            detail=str(error),
-            requests=requests,
-        )
-    return Receipt(change, Result.UNKNOWN, status=error.status, reason=str(error), requests=requests)
+    def _broken(self, sends: _Sends, error: ProtocolError | UnauthorizedError) -> Receipt:
+        """Stop the run. Another 2xx may have taken the content; a redirect, a 401 or no answer has not."""
+        self._stop.fail(error)
+        if error.status is not None:
+            is_taken = 200 <= error.status < 300
+            sends.count(Outcome.UNKNOWN if is_taken else Outcome.BREACH)
+        return sends.unsettled(str(error), error.status)

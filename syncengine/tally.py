@@ -38,7 +38,7 @@ class Tally:
         if receipt.requests and not mark & _SENT:
             mark |= _SENT
             self.sent += 1
-        if receipt.requests and (receipt.change.is_repeat or receipt.repeats) and not mark & _REPEATED:
+        if receipt.repeats and not mark & _REPEATED:
             mark |= _REPEATED
             self.repeated += 1
         self._marks[n] = mark

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -24,24 +25,29 @@ DETAIL_CHARACTERS = 500
 
 def rate_headers(headers: Mapping[str, str]) -> RateHeaders:
     """Read the bucket from an answer's headers (case-insensitive mapping). Nonsense counts as absent."""
-    limit = {
-        name.lower(): float(number) for name, number in _LIMIT.findall(headers.get("X-Ratelimit-Limit", ""))
-    }
+    burst, rate = _limit(headers.get("X-Ratelimit-Limit", ""))
     return RateHeaders(
-        burst=limit.get("burst") or None,
-        rate=limit.get("rate") or None,
+        burst=burst,
+        rate=rate,
         remaining=_number(headers.get("X-Ratelimit-Remaining")),
         cost=_number(headers.get("X-Ratelimit-Cost")),
         retry_after=_retry_after(headers),
     )
 
 
+@lru_cache(maxsize=8)  # it is the same in every answer
+def _limit(text: str) -> tuple[float | None, float | None]:
+    limit = {name.lower(): _number(number) for name, number in _LIMIT.findall(text)}
+    return limit.get("burst") or None, limit.get("rate") or None
+
+
 def _number(text: str | None) -> float | None:
+    """Return a finite number from 0 on, else None."""
     try:
         number = float(text) if text is not None else math.nan
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if 0 <= number < math.inf else None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -51,23 +57,27 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return None
     seconds = _number(text)
     if seconds is not None:
-        return seconds if seconds >= 0 else None
+        return seconds
     try:
         until = parsedate_to_datetime(text)
         now = parsedate_to_datetime(headers.get("Date", ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
     gap = until.replace(tzinfo=until.tzinfo or UTC) - now.replace(tzinfo=now.tzinfo or UTC)
     return max(0.0, gap.total_seconds())
 
 
-def is_plain(content_type: str, body: bytes) -> bool:
-    """Say whether an accepting answer looks like the API's: no body, or one that reports no failure."""
+def is_plain(content_type: str, body: bytes, *, is_whole: bool = True) -> bool:
+    """Say whether an accepting answer looks like the API's: no body, or one that reports no failure.
+
+    Of a body that was cut (`is_whole` False) only the beginning is known: the status decides unless it is
+    HTML.
+    """
     text = body.strip()
-    if not text:
-        return True
     if "html" in content_type.lower() or text.startswith(b"<"):
-        return False
+        return not text
+    if not text or not is_whole:
+        return True
     try:
         answer = orjson.loads(text)
     except orjson.JSONDecodeError:

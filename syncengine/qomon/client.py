@@ -3,14 +3,16 @@
 Settings follow what aiohttp is known to do (measured with 3.14.5): a redirect turns a POST into a GET whose
 2xx reads as success, so none is followed; an unread body costs the connection, so each is read, up to a cap;
 the repr of a response error holds the bearer token, so none leaves this file.
+
+Only an error in making the connection says that nothing was sent. aiohttp's UploadTracker cannot: it counts
+an attempt before it connects, and its bytes written stay 0 when a connection breaks that had taken some.
 """
 
 from __future__ import annotations
 
 import platform
-import ssl
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 from pydantic import SecretStr
@@ -34,8 +36,6 @@ KEEPALIVE_SECONDS = 4.0
 CONNECT_SECONDS = 10.0
 USER_AGENT = f"syncengine/{__version__} (Python {platform.python_version()})"
 
-_Tracker = getattr(aiohttp, "UploadTracker", None)  # since 3.14.5: counts the attempts of a request
-
 
 class QomonDestination:
     """Qomon's upsert route. Open it as an async context.
@@ -55,7 +55,7 @@ class QomonDestination:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=self._timeout,
-                sock_connect=min(CONNECT_SECONDS, self._timeout),
+                connect=min(CONNECT_SECONDS, self._timeout / 2),
                 sock_read=self._timeout,
             ),
             headers={
@@ -85,13 +85,9 @@ class QomonDestination:
         Raises TransientError, RateLimitedError, RejectedError, ProtocolError or UnauthorizedError.
         """
         body = upsert_body(change)
-        tracking: dict[str, Any] = {"upload_tracker": _Tracker()} if _Tracker is not None else {}
         try:
-            async with self._session.post(
-                self._url, data=body, allow_redirects=False, **tracking
-            ) as response:
-                answer = await _read(response)
-                return self._receipt(change, response, answer)
+            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+                answer, is_whole = await _read(response)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
             raise ProtocolError(
                 "the server's certificate is not valid for this host; nothing was sent. Check base_url and "
@@ -101,51 +97,49 @@ class QomonDestination:
             raise TransientError(f"could not connect ({_name(error)})", sent=False) from None
         except aiohttp.InvalidURL:
             raise ProtocolError("base_url is not a usable address") from None
-        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
-            tracker = tracking.get("upload_tracker")
-            raise TransientError(
-                f"no answer ({_name(error)})", sent=tracker is None or tracker.attempts > 0
-            ) from None
-
-    def _receipt(self, change: Change, response: aiohttp.ClientResponse, body: bytes) -> Receipt:
-        status, rate = response.status, rate_headers(response.headers)
-        outcome = outcome_of(status, is_plain=is_plain(response.headers.get("Content-Type", ""), body))
-        match outcome:
-            case Outcome.ACCEPTED:
-                return Receipt(change, Result.ACCEPTED, status=status, rate=rate)
-            case Outcome.THROTTLED:
-                raise RateLimitedError("HTTP 429", status=status, sent=False, rate=rate)
-            case Outcome.REJECTED:
-                reason, detail = refusal(status, body)
-                raise RejectedError(reason, status=status, detail=detail, rate=rate)
-            case Outcome.UNAUTHORIZED:
-                raise UnauthorizedError(
-                    f"Qomon refused the API key (HTTP {status}); all contacts stay due. "
-                    "Put a valid key in place and run sync again",
-                    status=status,
-                    rate=rate,
-                )
-            case Outcome.UNKNOWN:
-                raise TransientError(f"HTTP {status}", status=status, sent=True, rate=rate)
-            case _:
-                raise ProtocolError(
-                    _breach(status, response.headers.get("Content-Type", "")), status=status, rate=rate
-                )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise TransientError(f"no answer ({_name(error)})", sent=True) from None
+        return _receipt(change, response, answer, is_whole=is_whole)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Read an answer's body up to the cap; a longer one costs the connection, a broken one nothing."""
+def _receipt(change: Change, response: aiohttp.ClientResponse, body: bytes, *, is_whole: bool) -> Receipt:
+    """Return the receipt of an acceptance; raise what any other answer means."""
+    status, rate = response.status, rate_headers(response.headers)
+    content_type = response.headers.get("Content-Type", "")
+    match outcome_of(status, is_plain=is_plain(content_type, body, is_whole=is_whole)):
+        case Outcome.ACCEPTED:
+            return Receipt(change, Result.ACCEPTED, status=status, rate=rate)
+        case Outcome.THROTTLED:
+            raise RateLimitedError("HTTP 429", status=status, sent=False, rate=rate)
+        case Outcome.REJECTED:
+            reason, detail = refusal(status, body)
+            raise RejectedError(reason, status=status, detail=detail, rate=rate)
+        case Outcome.UNAUTHORIZED:
+            raise UnauthorizedError(
+                f"Qomon refused the API key (HTTP {status}); all contacts stay due. "
+                "Put a valid key in place and run sync again",
+                status=status,
+                rate=rate,
+            )
+        case Outcome.UNKNOWN:
+            raise TransientError(f"HTTP {status}", status=status, sent=True, rate=rate)
+        case _:
+            raise ProtocolError(_breach(status, content_type), status=status, rate=rate)
+
+
+async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """Read an answer's body up to the cap; say whether that is all. A cut body costs the connection."""
     body = bytearray()
     try:
         while len(body) <= BODY_CAP:
             chunk = await response.content.read(BODY_CAP + 1 - len(body))
             if not chunk:
-                return bytes(body)
+                return bytes(body), True
             body += chunk
     except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError):
         pass  # the status is known and decides
     response.close()
-    return bytes(body[:BODY_CAP])
+    return bytes(body[:BODY_CAP]), False
 
 
 def _breach(status: int, content_type: str) -> str:

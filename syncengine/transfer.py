@@ -1,0 +1,219 @@
+"""One run's sending: producer, queue, workers and checkpointer under one task group, and the watch over them.
+
+The nesting is the order of the end: the transfer first, the checkpointer last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from random import Random
+
+from syncengine.budget import MAX_PAUSE, Budget
+from syncengine.checkpoint import Checkpointer
+from syncengine.clock import Clock, Stop
+from syncengine.config import Settings
+from syncengine.destination import Budgeted, Destination
+from syncengine.model import Candidate, Change, Receipt, Result
+from syncengine.producer import Producer
+from syncengine.progress import Progress
+from syncengine.queue import ClosableQueue
+from syncengine.retry import OUTAGE_LIMIT, Outage, Retrying
+from syncengine.store import sending
+from syncengine.store.store import Store
+from syncengine.store.thread import StoreThread
+from syncengine.tally import Tally
+from syncengine.worker import work
+
+DRAIN_SECONDS = 10.0
+"""How long open requests may go on after the order to stop."""
+BREAKER_FROM = 50
+PROGRESS_SECONDS = 1.0
+CRASHED_RUNS = 2
+"""Killed runs in a row without an accepted contact after which contacts in doubt go one at a time."""
+
+
+class Transfer:
+    """Sends what is due in run `run`. `deadline`: Unix time by which it must have ended, None without one.
+
+    Counts into `tally` and `progress`; the budget holds what the requests cost.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        at: StoreThread,
+        *,
+        run: int,
+        stop: Stop,
+        clock: Clock,
+        random: Random,
+        tally: Tally,
+        progress: Progress,
+        deadline: float | None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._at = at
+        self._run = run
+        self._stop = stop
+        self._clock = clock
+        self._random = random
+        self._tally = tally
+        self._progress = progress
+        self._deadline = deadline
+        self._outage = Outage(clock)
+        self._queue: ClosableQueue[Change] = ClosableQueue(settings.run.in_flight)
+        self._checkpointer = Checkpointer(self._commit, self._settled)
+        self._sending: asyncio.Task[None] | None = None
+        self.budget = Budget(
+            rate=settings.destination.rate,
+            burst=settings.destination.burst,
+            share=settings.destination.share,
+            on_pause=lambda seconds: self._checkpointer.pause_until(clock.wall() + seconds),
+        )
+
+    async def run(self, destination: AbstractAsyncContextManager[Destination]) -> None:
+        """Send until nothing is due that may go, or the order to stop came.
+
+        Raises StoreError when a checkpoint cannot be committed; its receipts then count as unknown.
+        """
+        self._producer = await self._new_producer()
+        async with self.budget, destination as opened:
+            sender = Retrying(
+                Budgeted(opened, self.budget),
+                outage=self._outage,
+                stop=self._stop,
+                clock=self._clock,
+                random=self._random,
+                note=self._checkpointer.note,
+            )
+            await self._keep_pause()
+            try:
+                await self._send(sender)
+            finally:
+                for receipt in self._checkpointer.uncommitted:
+                    self._tally.add(replace(receipt, result=Result.UNKNOWN))
+        unsent = [Receipt(change, Result.WITHDRAWN, requests=0) for change in self._producer.unsettled]
+        await self._commit(sending.Batch(receipts=unsent))
+        await self._at(sending.withdraw_open, self._store, run=self._run)
+        if self._producer.is_capped:
+            self._stop.set("write_cap", f"max_writes = {self._settings.run.max_writes} is reached")
+
+    def cut_off(self) -> None:
+        """End open requests now."""
+        if self._sending is not None:
+            self._sending.cancel()
+
+    async def _send(self, sender: Destination) -> None:
+        async with asyncio.TaskGroup() as outer:
+            flushed = outer.create_task(self._checkpointer.run(), name="checkpointer")
+            self._sending = asyncio.create_task(self._work(sender), name="transfer")
+            watch = outer.create_task(self._watch(), name="watch")
+            try:
+                await _ended(self._sending)
+            finally:
+                watch.cancel()
+                self._checkpointer.close()
+                await asyncio.wait({flushed})
+
+    async def _work(self, sender: Destination) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._producer.run(), name="producer")
+            for number in range(self._settings.run.in_flight):
+                group.create_task(
+                    work(self._queue, sender, self._checkpointer, stop=self._stop), name=f"worker-{number}"
+                )
+
+    async def _watch(self) -> None:
+        """Show progress, keep the deadline and the patience with an outage; see to the end in time."""
+        stop, clock, budget = self._stop, self._clock, self.budget
+        while not stop.is_set:
+            self._progress.estimate(
+                budget.rate, budget.remaining or 0.0, wall=clock.wall(), monotonic=clock.monotonic()
+            )
+            self._checkpointer.show(self._progress.as_json())
+            if self._outage.is_over:
+                stop.set(
+                    "outage",
+                    f"the destination gave no definite answer for {OUTAGE_LIMIT / 60:.0f} minutes; "
+                    "everything not settled stays due. Run sync again when it answers",
+                )
+            elif self._deadline is not None and clock.wall() >= self._deadline - DRAIN_SECONDS:
+                stop.set("deadline", f"it is {self._settings.run.until}; the rest stays due")
+            await stop.sleep(PROGRESS_SECONDS)
+        self._progress.phase = "stopping"
+        budget.close()
+        await clock.sleep(DRAIN_SECONDS)
+        self.cut_off()
+
+    def _settled(self, receipt: Receipt) -> None:
+        self._tally.add(receipt)
+        self._progress.settled(self._tally, self.budget.remaining)
+        self._producer.settled(receipt)
+        tally, limit = self._tally, self._settings.run.max_failed_share
+        if tally.answered >= BREAKER_FROM and tally.failed_share > limit:
+            self._stop.set(
+                "breaker",
+                f"{tally[Result.REJECTED]} of {tally.answered} contacts were rejected, above {limit:.0%}. "
+                "More likely the mapping is wrong than so many people. They are due again; look at one with "
+                "explain, mend [fields] and run sync again",
+            )
+
+    async def _commit(self, batch: sending.Batch) -> None:
+        await self._at(sending.settle, self._store, batch, run=self._run)
+
+    async def _new_producer(self) -> Producer:
+        settings, now = self._settings.run, self._clock.wall()
+        recent = await self._at(sending.recent_doubts, self._store, since=now - settings.settle)
+        crashes = await self._at(self._store.fruitless_crashes)
+        return Producer(
+            _Due(self._at, self._store, self._run),
+            self._queue,
+            clock=self._clock,
+            stop=self._stop,
+            settle=settings.settle,
+            in_flight=settings.in_flight,
+            max_writes=settings.max_writes,
+            resting=[
+                (candidate, min(settings.settle, at + settings.settle - now)) for candidate, at in recent
+            ],
+            one_by_one=crashes >= CRASHED_RUNS,
+        )
+
+    async def _keep_pause(self) -> None:
+        """Go on with a pause that the server ordered before a restart."""
+        until = await self._at(self._store.paused_until)
+        left = (until or 0.0) - self._clock.wall()
+        if left > 0:
+            await self.budget.pause(min(left, MAX_PAUSE))
+
+
+class _Due:
+    """The store as the producer sees it."""
+
+    def __init__(self, at: StoreThread, store: Store, run: int) -> None:
+        self._at, self._store, self._run = at, store, run
+
+    async def page(self, after: str, limit: int) -> list[Candidate]:
+        return await self._at(sending.due_page, self._store, after, limit)
+
+    async def doubtful(self, limit: int) -> list[Candidate]:
+        return await self._at(sending.doubtful_page, self._store, limit)
+
+    async def claim(self, candidates: list[Candidate]) -> list[Change]:
+        return await self._at(sending.claim, self._store, candidates, run=self._run)
+
+
+async def _ended(transfer: asyncio.Task[None]) -> None:
+    """Wait for the transfer. Being cut off on order is an end like any other; its errors are raised."""
+    try:
+        await asyncio.wait({transfer})
+    except asyncio.CancelledError:
+        transfer.cancel()
+        await asyncio.wait({transfer})
+        raise
+    if not transfer.cancelled() and (error := transfer.exception()) is not None:
+        raise error

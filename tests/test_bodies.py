@@ -1,0 +1,68 @@
+"""Bodies of upserts: the stored contact as it is, but for ids, cleared names and notes sent before."""
+
+import json
+
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_tally import change
+
+from syncengine.hashing import canonical, content_hash
+from syncengine.qomon.bodies import upsert_body
+
+values = st.text(max_size=12).filter(lambda text: text.encode("utf-8", "replace").decode() == text)
+contacts = st.fixed_dictionaries(
+    {},
+    optional={
+        "mail": values,
+        "firstname": values,
+        "surname": values,
+        "phone": values,
+        "birthdate": values,
+        "id": st.integers(1, 10**12),
+        "nationbuilderid": st.integers(1, 10**12),
+        "address": st.dictionaries(st.sampled_from(["city", "street"]), values, max_size=2),
+        "tags": st.lists(st.fixed_dictionaries({"name": values}), max_size=3),
+        "notes": st.lists(st.fixed_dictionaries({"content": values}), min_size=1, max_size=3),
+    },
+)
+
+
+def digest(note: dict[str, str]) -> bytes:
+    return content_hash(note["content"].encode())
+
+
+@settings(derandomize=True, deadline=None, max_examples=400)
+@given(contacts, st.one_of(st.none(), st.integers(1, 10**9)), st.data())
+def test_the_body_is_the_contact_but_for_what_may_not_go(
+    contact: dict[str, object], remote_id: int | None, data: st.DataObject
+) -> None:
+    notes = contact.get("notes", [])
+    assert isinstance(notes, list)
+    fresh = [note for note in notes if data.draw(st.booleans())]
+    stored = canonical(contact)
+    body = json.loads(
+        upsert_body(change(1, stored, remote_id=remote_id, notes=tuple(digest(note) for note in fresh)))
+    )
+    assert body.keys() == {"kind", "data"}
+    assert body["kind"] == "contact"
+    expected = {k: v for k, v in contact.items() if k not in {"id", "nationbuilderid", "notes"}}
+    if remote_id is None:
+        cleared = ("firstname", "surname", "married_name")
+        expected = {k: v for k, v in expected.items() if not (v == "" and k in cleared)}
+    else:
+        expected["id"] = remote_id
+    kept = [note for note in notes if digest(note) in {digest(n) for n in fresh}]
+    if kept:
+        expected["notes"] = kept
+    assert body["data"] == expected
+
+
+def test_a_plain_contact_goes_out_byte_by_byte_as_it_is_stored() -> None:
+    stored = canonical({"mail": "a@example.org", "surname": "É", "address": {"city": "Łódź"}})
+    assert upsert_body(change(1, stored)) == b'{"kind":"contact","data":' + stored + b"}"
+
+
+def test_a_value_that_looks_like_a_key_changes_nothing() -> None:
+    contact = {"surname": '"id":7', "phone": '"notes":', "firstname": "x"}
+    assert orjson.loads(upsert_body(change(1, canonical(contact))))["data"] == contact

@@ -95,6 +95,11 @@ def open_mapped(settings: Settings) -> OpenedSource:
         raise ConfigError("no [source] is configured; add it to the configuration, with its path and key")
     source = open_source(settings.source)
     mapping = compile_mapping(settings.fields, settings.source.key, source.columns, path=source.path)
+    if mapping.is_empty:
+        raise ConfigError(
+            f"{source.path}: no column is called like a field of Qomon, and no [fields] map them; let "
+            "syncengine init write some, and look them over"
+        )
     return OpenedSource(settings.source, source, mapping)
 
 
@@ -240,7 +245,8 @@ def refuse_file(report: LoadReport, opened: OpenedSource, previous: int, *, allo
             path=path,
         )
     if report.read and unseen:
-        raise ConfigError(f"{path}: no record has {', '.join(map(repr, unseen))}, named in [fields]")
+        names = ", ".join(map(repr, unseen))
+        raise ConfigError(f"{path}: no record has {names}, named in [fields]; correct the name there")
     if report.read >= REFUSED_FROM and report.refused > REFUSED_SHARE * report.read:
         first = report.errors[0]
         raise SourceError(

@@ -87,6 +87,11 @@ class ContactMapping:
             self._parts = [(n, s.column, s.write) for n, s in steps if not s.text and s.is_part]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no contact can have anything in it: there are no rules, and nothing maps by its name."""
+        return not (self._steps or self._constants or self._by_name)
+
+    @property
     def ignored(self) -> tuple[str, ...]:
         """Names in the file that are no Qomon field, when there are no rules; for JSON, those so far."""
         return tuple(self._ignored)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from syncengine.errors import NO_HEADERS, RateHeaders
+from syncengine.errors import NO_HEADERS, ConfigError, RateHeaders
 from syncengine.identity import IdentityClass
 
 
@@ -108,6 +108,8 @@ def ending(reason: str | None, *, has_problems: bool) -> tuple[str, int]:
         return "interrupted", SIGNAL_EXITS[reason]
     if reason in STOPPED_ON_PURPOSE:
         return "stopped", EXIT_STOPPED
+    if reason == ConfigError.reason:
+        return "failed", EXIT_USAGE
     return "failed", EXIT_FAILED
 
 

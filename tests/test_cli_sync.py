@@ -49,6 +49,23 @@ def test_a_missing_configured_column_ends_with_2(program: Program) -> None:
     assert "last_name" in program.ok("load", code=2)["error"]
 
 
+def test_a_name_that_no_json_record_has_ends_with_2_and_sends_nothing(fast: Program) -> None:
+    (fast.folder / "members.jsonl").write_text('{"member_id": "P1", "first_name": "Ada"}\n')
+    jsonl = ("--set", "source.path=members.jsonl")
+    for command in ("load", "plan", "sync"):
+        ended = fast.run(command, *jsonl)
+        assert ended.code == 2
+        assert "no record has 'last_name'" in ended.out + ended.err
+    assert fast.ok("status")["contacts"] == {}
+
+
+def test_a_file_without_any_column_of_qomon_ends_with_2(program: Program) -> None:
+    config = (program.folder / "syncengine.toml").read_text()
+    (program.folder / "syncengine.toml").write_text(re.sub(r"(?s)\[fields\].*?(?=\n\[)", "", config))
+    (program.folder / "members.csv").write_text("member_id,prenom,nom\nP1,Ada,Martin\n")
+    assert "syncengine init" in program.ok("sync", code=2)["error"]
+
+
 def test_plan_says_how_long_and_changes_nothing(program: Program) -> None:
     program.rows(150)
     plan = program.ok("plan")

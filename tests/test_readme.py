@@ -7,11 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from test_cli_program import sandbox
+
+from syncengine import Settings
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"^```(\w+)( long)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -30,8 +33,10 @@ SUITE = (
 )
 
 
-def blocks(kind: str) -> list[str]:
-    return [content for found, _, content in BLOCK.findall(README.read_text("utf-8")) if found == kind]
+def blocks(kind: str, *, long: bool = False) -> list[str]:
+    """Return the blocks of a kind; those marked long are apart."""
+    found = BLOCK.findall(README.read_text("utf-8"))
+    return [content for name, mark, content in found if name == kind and bool(mark) == long]
 
 
 def shape(output: str) -> str:
@@ -104,6 +109,15 @@ def test_the_two_set_up_commands_are_one_line_each() -> None:
     assert blocks("sh") == [f"{DEMO}\n", f"{SUITE}\n"]
 
 
+def test_the_commands_of_long_blocks_parse(environment: dict[str, str]) -> None:
+    commands = [line[2:] for block in blocks("console", long=True) for line in block.splitlines()]
+    commands = [line for line in commands if line.startswith("syncengine ")]
+    assert commands
+    for command in commands:
+        ended = subprocess.run(["/bin/sh", "-c", f"{command} --help"], env=environment, check=False)
+        assert ended.returncode == 0, command
+
+
 def test_the_flags_in_other_places_exist() -> None:
     text = README.read_text("utf-8")
     shown = re.findall(r"syncengine ((?:sync|load|problems|explain|forget)\b[^\n`|>]*)", text)
@@ -119,6 +133,22 @@ def test_the_flags_in_other_places_exist() -> None:
         [sys.executable, "-m", "syncengine", "sync", "--help"], capture_output=True, text=True, check=True
     )
     assert [flag for flag in flags if flag not in known.stdout] == []
+
+
+def test_the_configuration_shown_is_read_and_lists_every_setting() -> None:
+    [shown] = blocks("toml")
+    table = tomllib.loads(shown)
+    settings = Settings.from_mapping(table, environ={})
+    for section, model in type(settings).model_fields.items():
+        if section == "fields":
+            continue
+        default = model.default if section != "source" else settings.source
+        for key in type(default).model_fields:
+            if key == "api_key_file":
+                continue  # excludes api_key_env
+            assert key in table[section], f"[{section}] {key} is not shown"
+            if section not in {"source", "state"}:
+                assert table[section][key] == getattr(default, key), f"[{section}] {key}"
 
 
 def test_every_dependency_is_explained() -> None:

@@ -15,6 +15,7 @@ import pytest
 from test_cli_program import sandbox
 
 from syncengine import Settings
+from syncengine.sections import Section
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"^```(\w+)( long)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -139,10 +140,11 @@ def test_the_configuration_shown_is_read_and_lists_every_setting() -> None:
     [shown] = blocks("toml")
     table = tomllib.loads(shown)
     settings = Settings.from_mapping(table, environ={})
+    assert settings.source
     for section, model in type(settings).model_fields.items():
         if section == "fields":
             continue
-        default = model.default if section != "source" else settings.source
+        default: Section = settings.source if section == "source" else model.default
         for key in type(default).model_fields:
             if key == "api_key_file":
                 continue  # excludes api_key_env

@@ -228,12 +228,11 @@ def _section_and_key(name: str) -> tuple[str, str]:
 def _from_environment(environ: Mapping[str, str]) -> dict[tuple[str, str], tuple[str, str]]:
     """Return (section, key) -> (place, text). Raises ConfigError for a variable that only looks like ours."""
     known = {f"SYNCENGINE_{name.replace('.', '_')}".upper(): name for name in _names()}
-    ours = tuple(f"SYNCENGINE_{section}_".upper() for section in _sections())
     found: dict[tuple[str, str], tuple[str, str]] = {}
     for variable, text in environ.items():
         if variable in known:
             found[_section_and_key(known[variable])] = (f"environment variable {variable}", text)
-        elif variable.startswith(ours):
+        elif variable.startswith("SYNCENGINE_"):
             raise ConfigError(
                 f"environment variable {variable}: there is no such setting{nearest(variable, list(known))}"
             )

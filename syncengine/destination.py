@@ -1,6 +1,6 @@
 """The destination, as the engine knows it: one change, one request, one attempt.
 
-Policies wrap this protocol and are stacked in one place (`engine.py`); retrying is outermost, so every
+Policies wrap this protocol and are stacked in one place (`transfer.py`); retrying is outermost, so every
 attempt pays.
 """
 

@@ -92,7 +92,7 @@ class Engine:
             )
             self._at = StoreThread(executor)
             self._stop = Stop(self._clock)
-            lock = stack.enter_context(RunLock(self.settings.state.path))
+            lock = await self._at(stack.enter_context, RunLock(self.settings.state.path))
             self.store = await self._at(Store, self.settings.state.path, lock=lock, now=self._clock.wall)
             stack.push_async_callback(self._at, self.store.close)
             self._stack = stack.pop_all()
@@ -132,7 +132,8 @@ class Engine:
             self._hold(self._run_number)
 
     async def load(self, *, allow_shrink: bool = False) -> LoadReport:
-        """Load the configured source into the store."""
+        """Load the configured source into the store. Raises StoreError while a sync runs; `put` may then."""
+        self._refuse_beside_a_run()
         return await self._load(open_mapped(self.settings), allow_shrink=allow_shrink, run=None)
 
     async def sync(self, options: SyncOptions | None = None) -> Report:
@@ -142,6 +143,7 @@ class Engine:
         a report. Cancelled, it closes the run as interrupted and raises.
         """
         options = options or SyncOptions()
+        self._refuse_beside_a_run()
         if self._stop.failure is not None:
             raise StoreError(f"{self.settings.state.path}: failed during an earlier run; open it again")
         opened = await self._open_source() if options.load and self.settings.source else None
@@ -153,7 +155,14 @@ class Engine:
                 key.get_secret_value(),
                 same_space=options.same_space,
             )
-        report = Report(run=await self._at(self.store.begin_run, "sync"))
+        self._refuse_beside_a_run()
+        self._run_number = 0
+        try:
+            run = await self._at(self.store.begin_run, "sync", in_flight=self.settings.run.in_flight)
+        except BaseException:
+            self._run_number = None
+            raise
+        report = Report(run=run)
         started = self._clock.monotonic()
         self._run_number = report.run
         self._tally = Tally()
@@ -164,6 +173,12 @@ class Engine:
             report.seconds = self._clock.monotonic() - started
             await self._conclude(report)
         return report
+
+    def _refuse_beside_a_run(self) -> None:
+        if self._run_number is not None:
+            raise StoreError(
+                f"{self.settings.state.path}: a sync is running in this engine; wait for its end"
+            )
 
     async def _open_source(self) -> OpenedSource | SourceError:
         """Open the source; one that is refused ends the run with a report, like one refused later."""
@@ -306,7 +321,7 @@ class Engine:
         report.outcome, report.exit = ending(
             report.reason, has_problems=bool(report.problems_open or report.remaining)
         )
-        with contextlib.suppress(StoreError):  # a full disk has been reported already
+        try:
             await self._at(
                 self.store.end_run,
                 report.run,
@@ -315,6 +330,11 @@ class Engine:
                 code=report.exit,
                 report=report.as_json(),
             )
+        except StoreError as error:  # what cannot be written down is not done
+            stop.fail(error)
+            if report.reason in {None, *STOPPED_ON_PURPOSE}:
+                report.reason, report.message = error.reason, str(error)
+                report.outcome, report.exit = ending(error.reason, has_problems=False)
         self.progress.phase = "done"
         self._run_number = None
         if not isinstance(stop.failure, StoreError):

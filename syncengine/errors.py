@@ -145,7 +145,11 @@ class RateLimitedError(TransientError):
 
 
 class RejectedError(DestinationError):
-    """The destination refused this contact for good. `detail` names fields and reasons, never values."""
+    """The destination refused this contact for good.
+
+    The message names status and fields, never values; `detail` holds the server's words, which may repeat
+    values: it belongs into the store only.
+    """
 
     reason = "rejected"
 

@@ -7,6 +7,7 @@ cannot make every contact look changed (orjson 3.11.7 changed it once).
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
@@ -17,6 +18,11 @@ HASH_VERSION = 1
 """Stored beside each hash. A new version re-hashes what is stored; it never sends."""
 
 HASH_BYTES = 16
+
+
+def canonical_key(text: str) -> str:
+    """Return a key as it is stored: composed (NFC), without spaces around it."""
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()
 
 
 def canonical(contact: Mapping[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ import orjson
 from syncengine.config import Settings
 from syncengine.errors import ConfigError, RowRefusedError, SourceError
 from syncengine.hashing import canonical, content_hash
-from syncengine.mapping import ContactMapping, compile_mapping
+from syncengine.mapping import EMPTY_KEY, ContactMapping, compile_mapping
 from syncengine.sections import SourceSettings
 from syncengine.sources import Source, open_source
 from syncengine.store.loading import (
@@ -58,6 +58,8 @@ class LoadReport:
     missing: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
     ignored: tuple[str, ...] = ()
+    keyless: int = 0
+    """Refused rows that may stand for anybody: their key cannot be read."""
 
     def counts(self) -> dict[str, int]:
         """Return the seven counts by name."""
@@ -206,7 +208,8 @@ def finish_staging(staging: Staging, report: LoadReport, opened: OpenedSource) -
     """Settle what only the whole file shows: contradicting keys, missing contacts, the counts."""
     for conflict in staging.conflicts():
         _refuse(staging, report, _contradictions(conflict, opened.settings.key))
-    report.missing = staging.settle_presence(snapshot=opened.settings.snapshot)
+    # a refused row without a readable key may be anybody's: then nobody is newly called missing
+    report.missing = staging.settle_presence(snapshot=opened.settings.snapshot and not report.keyless)
     report.new, report.changed = staging.new, staging.changed
     report.unchanged, report.forgotten = staging.unchanged, staging.forgotten
     report.ignored = opened.mapping.ignored
@@ -226,6 +229,7 @@ def _refuse(staging: Staging, report: LoadReport, refusals: list[Refusal]) -> No
     refusals = [refusal for refusal in refusals if not staging.forgets(refusal[1])]
     staging.refuse(refusals)
     report.refused += len(refusals)
+    report.keyless += sum(key is None and reason != EMPTY_KEY for _, key, _, reason in refusals)
     for line, _, column, reason in refusals:
         if len(report.errors) < ERRORS_SHOWN:
             report.errors.append({"line": line, "column": column, "reason": reason})

@@ -17,6 +17,7 @@ import orjson
 
 from syncengine.complaints import nearest
 from syncengine.errors import ConfigError, RowRefusedError, SourceError
+from syncengine.hashing import canonical_key
 from syncengine.qomon.fields import (
     ADDRESS,
     ADDRESS_PARTS,
@@ -36,6 +37,9 @@ MAPPING_VERSION = 1
 
 KEY_CAP = 512
 """Characters in a key."""
+
+EMPTY_KEY = "empty key"
+"""The reason of a row that stands for nobody."""
 
 NAMES_KEPT = 1000
 """Distinct names of JSON fields that are remembered: a hostile file cannot fill the memory with them."""
@@ -138,11 +142,9 @@ class ContactMapping:
             if cell is not None and cell.bit_length() > 64:
                 raise RowRefusedError("a key of more than 64 bits has to be text", self._key)
             cell = "" if cell is None else str(cell)
-        if not cell.isascii():
-            cell = unicodedata.normalize("NFC", cell)
-        cell = cell.strip()
+        cell = canonical_key(cell)
         if not cell:
-            raise RowRefusedError("empty key", self._key)
+            raise RowRefusedError(EMPTY_KEY, self._key)
         if len(cell) > KEY_CAP:
             raise RowRefusedError(f"the key is longer than {KEY_CAP} characters", self._key)
         if not cell.isprintable() and _UNFIT_FOR_A_KEY.search(cell):

@@ -25,11 +25,11 @@ class Candidate:
     """A due contact as the producer first meets it: enough to decide whether it may go now."""
 
     n: int
-    key: str
+    key: str = field(repr=False)
     content_hash: bytes
     identity: IdentityClass
-    mail: str
-    name: str
+    mail: str = field(repr=False)
+    name: str = field(repr=False)
     in_doubt: bool
 
 
@@ -39,21 +39,19 @@ class Change:
 
     `content`: canonical JSON in the upsert's shape. `remote_id`: confirmed id or None. `is_repeat`: this
     very content was sent before without a definite answer. `notes`: digests of the notes that go with this
-    send, and only with it; `sent_notes`: those that went before and stay out.
+    send, and only with it.
     """
 
     n: int
-    key: str
-    content: bytes
+    key: str = field(repr=False)
+    content: bytes = field(repr=False)
     content_hash: bytes
     identity: IdentityClass
-    mail: str
-    name: str
+    mail: str = field(repr=False)
+    name: str = field(repr=False)
     remote_id: int | None
-    in_doubt: bool
     is_repeat: bool
     notes: tuple[bytes, ...] = ()
-    sent_notes: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

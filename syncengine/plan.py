@@ -29,7 +29,7 @@ from syncengine.store.driver import Connection, open_for_reading, sqlite3, trans
 from syncengine.store.file import create
 from syncengine.store.loading import rows_of_last_load
 from syncengine.store.lock import is_locked
-from syncengine.store.schema import DUE, STAGING, migrations
+from syncengine.store.schema import DUE, MAY_BE_SENT, STAGING, WEAKEST, migrations
 from syncengine.store.staging import Staging
 from syncengine.store.views import accepted_total, differing_fields
 
@@ -108,6 +108,7 @@ class _Due:
     was_accepted: bool
     is_missing: bool
     is_in_doubt: bool
+    doubted: IdentityClass | None
     is_released: bool
 
 
@@ -132,7 +133,7 @@ def _hold_reason(due: _Due, classes: dict[IdentityClass, str]) -> str | None:
         return None
     if due.is_missing:
         return NO_LONGER
-    if due.is_in_doubt and due.identity in NOT_FOUND_AGAIN:
+    if due.is_in_doubt and (due.identity in NOT_FOUND_AGAIN or due.doubted in NOT_FOUND_AGAIN):
         return MAY_HAVE_BEEN_CREATED
     return classes.get(due.identity)
 
@@ -156,18 +157,25 @@ def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Du
 
     Intents that a killed run left open will be in doubt once a sync has opened the store.
     """
-    in_doubt = "(c.in_doubt = 1 OR c.n IN (SELECT n FROM intents WHERE open = 1))"
-    if is_running:
-        in_doubt = "c.in_doubt = 1"
+    killed_with_it = "0" if is_running else f"c.n IN (SELECT n FROM ({MAY_BE_SENT}))"
+    in_doubt = f"(c.in_doubt = 1 OR {killed_with_it})"
+    doubted = "(SELECT unknown_identity FROM intents i WHERE i.n = c.n)"
+    if not is_running:
+        doubted = (
+            f"(SELECT CASE WHEN open = 1 THEN {WEAKEST} ELSE unknown_identity END "
+            "FROM intents i WHERE i.n = c.n)"
+        )
     staged = (
         "SELECT s.n, s.identity, s.content, c.accepted_hash, c.accepted, c.content, c.content_hash, 0, "
-        f"{in_doubt}, 0, c.remote_id, c.accepted_at FROM staged s LEFT JOIN contacts c ON c.n = s.contact "
+        f"{in_doubt}, 0, c.remote_id, c.accepted_at, {doubted} "
+        "FROM staged s LEFT JOIN contacts c ON c.n = s.contact "
         f"WHERE s.n > ? AND (c.accepted_hash IS NOT s.content_hash OR {in_doubt}) ORDER BY s.n LIMIT ?"
     )
     stored = (
         "SELECT c.key, c.identity, c.content, c.accepted_hash, c.accepted, c.content, c.content_hash, "
         "coalesce((SELECT p.missing FROM presence p WHERE p.n = c.n), c.missing), "
-        f"{in_doubt}, c.released_hash IS c.content_hash, c.remote_id, c.accepted_at FROM contacts c "
+        f"{in_doubt}, c.released_hash IS c.content_hash AND NOT ({killed_with_it}), c.remote_id, "
+        f"c.accepted_at, {doubted} FROM contacts c "
         "WHERE {} AND c.key > ? "
         "AND NOT EXISTS (SELECT 1 FROM staged s WHERE s.contact IS NOT NULL AND s.key = c.key) "
         "ORDER BY c.key LIMIT ?"
@@ -179,7 +187,7 @@ def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Du
     )
     killed = (
         "problem_hash IS NOT content_hash AND accepted_hash IS content_hash AND in_doubt = 0 "
-        "AND c.n IN (SELECT n FROM intents WHERE open = 1)"
+        f"AND {killed_with_it}"
     )
     starts: list[tuple[str, int | str]] = [
         (staged, 0),
@@ -198,7 +206,7 @@ def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Du
 
 def _due(row: tuple[Any, ...]) -> _Due:
     _, identity, content, accepted_hash, accepted, stored, stored_hash, missing, in_doubt, released = row[:10]
-    remote_id, accepted_at = row[10:]
+    remote_id, accepted_at, doubted = row[10:]
     before = stored if accepted_hash is not None and accepted_hash == stored_hash else accepted
     return _Due(
         identity=IdentityClass.CONFIRMED if remote_id is not None else IdentityClass(identity),
@@ -207,6 +215,7 @@ def _due(row: tuple[Any, ...]) -> _Due:
         was_accepted=accepted_at is not None,
         is_missing=bool(missing),
         is_in_doubt=bool(in_doubt),
+        doubted=None if doubted is None else IdentityClass(doubted),
         is_released=bool(released),
     )
 

@@ -76,6 +76,9 @@ class Lanes:
         self._busy.difference_update(lanes)
         if is_unknown:
             self.rest(change, self._settle)
+        else:
+            for lane in lanes:  # it could be entered, so whatever it rested for is over
+                self._until.pop(lane, None)
 
     def rest(self, contact: Candidate | Change, seconds: float) -> None:
         """Let the identity rest for so long from now."""
@@ -162,6 +165,8 @@ class Producer:
             tries, content = self._tries.get(change.n, (0, change.content_hash))
             again = tries + 1 if content == change.content_hash else 1
             self._tries[change.n] = (again, change.content_hash)
+        else:
+            self._tries.pop(change.n, None)
         self._lanes.leave(change, is_unknown=is_unknown)
         self._settled += 1
         self._moved.set()

@@ -26,10 +26,11 @@ class Progress:
     rate: float = 0.0
     finish_at: float | None = None
     _mark: tuple[float, int] = (0.0, 0)
+    _began: float = 0.0
 
     def begin_sending(self, due: int, monotonic: float) -> None:
         """Start counting towards `due` contacts."""
-        self.phase, self.due, self._mark = "sending", due, (monotonic, 0)
+        self.phase, self.due, self._mark, self._began = "sending", due, (monotonic, 0), monotonic
 
     def settled(self, tally: Tally, tokens_left: float | None) -> None:
         """Take over the counts after a receipt."""
@@ -44,7 +45,7 @@ class Progress:
         return max(0, self.due - self.accepted - self.problems)
 
     def estimate(self, budget_rate: float, tokens: float, *, wall: float, monotonic: float) -> None:
-        """Estimate the end: the slower of what the budget allows and what was reached lately."""
+        """Estimate the end: the slower of what the budget allows and what was reached so far."""
         since, count = self._mark
         settled = self.accepted + self.problems
         if monotonic - since >= 0.5:
@@ -52,7 +53,7 @@ class Progress:
             self.rate = latest if not self.rate else self.rate + RATE_SMOOTHING * (latest - self.rate)
             self._mark = (monotonic, settled)
         by_budget = max(0.0, self.remaining - tokens) / budget_rate
-        by_rate = self.remaining / self.rate if self.rate > 0 else 0.0
+        by_rate = self.remaining * (monotonic - self._began) / settled if settled else 0.0
         self.finish_at = wall + max(by_budget, by_rate)
 
     def as_json(self) -> dict[str, Any]:

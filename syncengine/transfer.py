@@ -6,6 +6,7 @@ The nesting is the order of the end: the transfer first, the checkpointer last.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from random import Random
@@ -68,6 +69,7 @@ class Transfer:
         self._queue: ClosableQueue[Change] = ClosableQueue(settings.run.in_flight)
         self._checkpointer = Checkpointer(self._commit, self._settled)
         self._sending: asyncio.Task[None] | None = None
+        self._reasons: Counter[str] = Counter()
         self.budget = Budget(
             rate=settings.destination.rate,
             burst=settings.destination.burst,
@@ -96,9 +98,6 @@ class Transfer:
             finally:
                 for receipt in self._checkpointer.uncommitted:
                     self._tally.add(replace(receipt, result=Result.UNKNOWN))
-        unsent = [Receipt(change, Result.WITHDRAWN, requests=0) for change in self._producer.unsettled]
-        await self._commit(sending.Batch(receipts=unsent))
-        await self._at(sending.withdraw_open, self._store, run=self._run)
         if self._producer.is_capped:
             self._stop.set("write_cap", f"max_writes = {self._settings.run.max_writes} is reached")
 
@@ -118,6 +117,14 @@ class Transfer:
                 watch.cancel()
                 self._checkpointer.close()
                 await asyncio.wait({flushed})
+                if not flushed.cancelled() and flushed.exception() is None:
+                    await self._withdraw()
+
+    async def _withdraw(self) -> None:
+        """Close the intents that no worker took up: nothing of them left, and their notes may go again."""
+        unsent = [Receipt(change, Result.WITHDRAWN, requests=0) for change in self._producer.unsettled]
+        await self._commit(sending.Batch(receipts=unsent))
+        await self._at(sending.withdraw_open, self._store, run=self._run)
 
     async def _work(self, sender: Destination) -> None:
         async with asyncio.TaskGroup() as group:
@@ -142,7 +149,7 @@ class Transfer:
                     "everything not settled stays due. Run sync again when it answers",
                 )
             elif self._deadline is not None and clock.wall() >= self._deadline - DRAIN_SECONDS:
-                stop.set("deadline", f"it is {self._settings.run.until}; the rest stays due")
+                stop.set("deadline", f"stopped in time for {self._settings.run.until}; the rest stays due")
             await stop.sleep(PROGRESS_SECONDS)
         self._progress.phase = "stopping"
         budget.close()
@@ -153,13 +160,16 @@ class Transfer:
         self._tally.add(receipt)
         self._progress.settled(self._tally, self.budget.remaining)
         self._producer.settled(receipt)
+        if receipt.result is Result.REJECTED:
+            self._reasons[receipt.reason] += 1
         tally, limit = self._tally, self._settings.run.max_failed_share
         if tally.answered >= BREAKER_FROM and tally.failed_share > limit:
+            reason, count = self._reasons.most_common(1)[0]
             self._stop.set(
                 "breaker",
-                f"{tally[Result.REJECTED]} of {tally.answered} contacts were rejected, above {limit:.0%}. "
-                "More likely the mapping is wrong than so many people. They are due again; look at one with "
-                "explain, mend [fields] and run sync again",
+                f"{tally[Result.REJECTED]} of {tally.answered} contacts were rejected, above {limit:.0%}, "
+                f"most often: {reason} ({count}). More likely the mapping is wrong than so many people. They "
+                "are due again: mend [fields] and run sync again",
             )
 
     async def _commit(self, batch: sending.Batch) -> None:

@@ -205,8 +205,8 @@ async def test_after_two_fruitless_crashes_those_in_doubt_go_one_at_a_time(tmp_p
             w.sql("INSERT INTO runs (kind, pid, started) VALUES ('sync', 1, 0)")
             for key in doubtful:
                 w.sql(
-                    "INSERT OR REPLACE INTO intents (n, run, content_hash, at, open) SELECT n, "
-                    "(SELECT max(id) FROM runs), content_hash, 0, 1 FROM contacts WHERE key = ?",
+                    "INSERT OR REPLACE INTO intents (n, run, content_hash, identity, at, open) SELECT n, "
+                    "(SELECT max(id) FROM runs), content_hash, identity, 0, 1 FROM contacts WHERE key = ?",
                     key,
                 )
             async with w.engine():
@@ -227,8 +227,8 @@ async def test_a_contact_alone_in_flight_in_three_crashes_is_held(tmp_path: Path
         for _ in range(3):
             w.sql("INSERT INTO runs (kind, pid, started) VALUES ('sync', 1, 0)")
             w.sql(
-                "INSERT INTO intents (n, run, content_hash, at, open) SELECT n, "
-                "(SELECT max(id) FROM runs), content_hash, 0, 1 FROM contacts WHERE key = 'm00001' "
+                "INSERT INTO intents (n, run, content_hash, identity, at, open) SELECT n, "
+                "(SELECT max(id) FROM runs), content_hash, identity, 0, 1 FROM contacts WHERE key = 'm00001' "
                 "ON CONFLICT (n) DO UPDATE SET open = 1"
             )
             async with w.engine():

@@ -118,7 +118,7 @@ def golden_hashes() -> Iterator[tuple[str, str]]:
 
 
 def test_the_golden_people_have_the_hashes_they_always_had() -> None:
-    """A difference here would send every contact of every user again (traps.md, O5)."""
+    """A difference here would send every contact of every user again."""
     golden = json.loads(GOLDEN.read_text("utf-8"))
     assert golden["version"] == HASH_VERSION
     assert len(golden["hashes"]) == PEOPLE

@@ -41,6 +41,7 @@ class Known:
     was_accepted: bool = False
     intent: tuple[str, str] | None = None
     unknown: tuple[str, str] | None = None
+    doubted: IdentityClass | None = None
     crashes: int = 0
     missing: bool = False
     problem: tuple[str, str] | None = None
@@ -67,6 +68,18 @@ class Known:
         self.missing = False
         if self.problem == ("held", NO_LONGER):
             self.problem = None
+
+    def doubt(self, sent: tuple[str, str] | None) -> None:
+        """Note that `sent` got no answer: a release is used up, the weakest class counts."""
+        assert sent is not None
+        identity = identify(contact_of("x", *sent)).identity
+        self.unknown, self.released = sent, False
+        self.doubted = identity if self.doubted is None else min(self.doubted, identity)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing could find again what was sent, or would be."""
+        return self.unknown is not None and bool({self.identity, self.doubted} & set(NOT_FOUND_AGAIN))
 
     def hold(self, reason: str) -> None:
         if self.is_due and not self.released:
@@ -184,7 +197,9 @@ class StoreBesideModel(RuleBasedStateMachine):
         classes = held_classes(IdentitySettings(names_only="send"))
         sending.hold_without_identity(self.store, classes, run=self.run)
         for contact in self.known.values():
-            if contact.unknown is not None and contact.identity in NOT_FOUND_AGAIN:
+            if contact.crashes >= 3:
+                contact.hold(CRASHES)
+            if contact.is_lost:
                 contact.hold(MAY_HAVE_BEEN_CREATED)
             if contact.missing:
                 contact.hold(NO_LONGER)
@@ -198,14 +213,25 @@ class StoreBesideModel(RuleBasedStateMachine):
         free = [c for c in sending.due_page(self.store, "", 100) if c.key not in self.changes]
         chosen = data.draw(st.lists(st.sampled_from(free), unique=True, max_size=3)) if free else []
         stale = [replace(candidate, content_hash=b"else") for candidate in free if candidate not in chosen]
+        lost = self._hold_lost({candidate.key for candidate in chosen})
         for change in sending.claim(self.store, [*chosen, *stale], run=self.run):
             contact = self.known[change.key]
             assert orjson_content(change) == contact_of(change.key, *contact.content)
             assert change.is_repeat == (contact.unknown == contact.content)
-            assert change.in_doubt == (contact.unknown is not None)
             contact.intent = contact.content
             self.changes[change.key] = change
-        assert {candidate.key for candidate in chosen} <= set(self.changes)
+        assert {candidate.key for candidate in chosen} - lost <= set(self.changes)
+        assert not lost & set(self.changes)
+
+    def _hold_lost(self, keys: set[str]) -> set[str]:
+        """Hold, as a claim does, those in doubt that nothing finds again; return them."""
+        lost = set()
+        for key in keys:
+            contact = self.known[key]
+            if contact.unknown is not None and contact.identity in NOT_FOUND_AGAIN and not contact.released:
+                contact.hold(MAY_HAVE_BEEN_CREATED)
+                lost.add(key)
+        return lost
 
     @rule(result=st.sampled_from([Result.ACCEPTED, Result.ACCEPTED, Result.UNKNOWN, Result.REJECTED]))
     def send_everything(self, result: Result) -> None:
@@ -214,6 +240,7 @@ class StoreBesideModel(RuleBasedStateMachine):
             self.begin()
         assert self.run is not None
         free = [c for c in sending.due_page(self.store, "", 100) if c.key not in self.changes]
+        self._hold_lost({candidate.key for candidate in free})
         for change in sending.claim(self.store, free, run=self.run):
             self.known[change.key].intent = self.known[change.key].content
             self.changes[change.key] = change
@@ -235,13 +262,15 @@ class StoreBesideModel(RuleBasedStateMachine):
             sent, contact.intent = contact.intent, None
             if result is Result.ACCEPTED:
                 contact.accepted, contact.unknown, contact.was_accepted = sent, None, True
-                contact.crashes = 0
+                contact.doubted, contact.released, contact.crashes = None, False, 0
             if result in {Result.UNKNOWN, Result.IN_DOUBT}:
-                contact.unknown = sent
+                contact.doubt(sent)
             if result in {Result.REJECTED, Result.WITHDRAWN} and contact.unknown is None:
                 contact.crashes = 0  # the intent is gone
-            if result in {Result.REJECTED, Result.IN_DOUBT} and sent == contact.content:
-                contact.problem = ("rejected" if result is Result.REJECTED else "held", "because")
+            if result is Result.REJECTED and sent == contact.content:
+                contact.problem, contact.released = ("rejected", "because"), False
+            if result is Result.IN_DOUBT:
+                contact.problem = ("held", "because")
 
     @precondition(lambda self: self.run is not None)
     @rule()
@@ -265,9 +294,10 @@ class StoreBesideModel(RuleBasedStateMachine):
         alone = len(self.changes) == 1
         for key in self.changes:
             contact = self.known[key]
-            contact.unknown, contact.intent = contact.intent, None
+            contact.doubt(contact.intent)
+            contact.intent = None
             contact.crashes += alone
-            if contact.crashes >= 3 and not contact.released:
+            if contact.crashes >= 3:
                 contact.problem = ("held", CRASHES)
         if self.run is not None:
             ended = self.store.connection.execute(

@@ -36,7 +36,7 @@ SYNONYMS = {
     "quota": "budget",
     "throttler": "budget",
 }
-"""Words for what design.md calls otherwise."""
+"""Words for what the project calls otherwise."""
 THE_OTHER_SIDE = {"pending"}
 """Words the sandbox may use: what a server has queued is not ours."""
 

@@ -20,7 +20,6 @@ def change(n: int = 1, content: bytes = b"{}", **fields: Any) -> Change:
         "mail": f"{n}@example.org",
         "name": "",
         "remote_id": None,
-        "in_doubt": False,
         "is_repeat": False,
     }
     return Change(**values | fields)

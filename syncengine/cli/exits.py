@@ -42,7 +42,8 @@ def run(arguments: list[str]) -> int:
         if not isinstance(error, SystemExit):
             say(message)
         if "--json" in arguments:
-            write_json({"error": message, "exit": code})
+            told = {"outcome": "failed", "reason": error.reason} if isinstance(error, SyncError) else {}
+            write_json({"error": message, "exit": code, **told})
         return code
 
 

@@ -7,6 +7,7 @@ names; both are refused here. Header names are trimmed and composed (NFC), cells
 from __future__ import annotations
 
 import csv
+import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Literal, TextIO
@@ -48,19 +49,30 @@ class DelimitedSource:
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield each row with the line it starts on, the header's being 1. Raises SourceError."""
         with self._text.open(newline="") as stream:
-            rows = _parse(stream, self.path, self.delimiter)
+            tail = [""]
+            rows = _parse(stream, self.path, self.delimiter, tail)
             next(rows, None)
-            yield from rows
+            line, row, end = 0, list[str](), ""
+            for line, row in rows:
+                end = tail[0]
+                yield line, row
+            if line and len(row) < len(self.columns) and not end.endswith(("\n", "\r")):
+                raise SourceError(
+                    "is cut off: its last row has too few cells and no line end; export it again",
+                    path=self.path,
+                    line=line,
+                )
 
 
-def _parse(stream: TextIO, path: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not blank, each with the line it starts on."""
+def _parse(stream: TextIO, path: str, delimiter: str, tail: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not blank, each with the line it starts on; `tail[0]` is the line last read."""
     line = 1
     length = 0
 
     def lines() -> Iterator[str]:
         nonlocal length
         while text := stream.readline(ROW_CAP):
+            tail[0] = text
             length += len(text)
             if length >= ROW_CAP:
                 raise SourceError(
@@ -96,7 +108,7 @@ def _remedy(fault: str) -> str:
 
 def _header(text: TextFile, delimiter: str) -> tuple[int, list[str]]:
     with text.open(newline="") as stream:
-        for line, row in _parse(stream, str(text.path), delimiter):
+        for line, row in _parse(stream, str(text.path), delimiter, [""]):
             return line, [unicodedata.normalize("NFC", name.strip()) for name in row]
     raise SourceError("has no header: every line is blank", path=str(text.path))
 
@@ -118,6 +130,13 @@ def _detect(text: TextFile, key: str) -> str:
     return max(found, key=lambda candidate: candidate[:2])[2]
 
 
+def _spelt_otherwise(key: str, names: list[str]) -> str:
+    """Name the key's column when only its spelling differs: another name may be a person's value."""
+    plain = re.sub(r"[\W_]", "", key.lower())
+    same = [name for name in names if re.sub(r"[\W_]", "", name.lower()) == plain]
+    return nearest(key, same) if same else ""
+
+
 def _check_header(path: str, line: int, names: list[str], key: str) -> None:
     """Raise SourceError unless the key is there and every name is given once.
 
@@ -131,7 +150,7 @@ def _check_header(path: str, line: int, names: list[str], key: str) -> None:
         )
     if key not in names:
         raise SourceError(
-            f"the header has no column {key!r}{nearest(key, names)}; "
+            f"the header has no column {key!r}{_spelt_otherwise(key, names)}; "
             "set [source] key to the column that identifies a person, or add the header line",
             path=path,
             line=line,

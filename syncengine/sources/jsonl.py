@@ -1,6 +1,6 @@
 """JSON Lines: one object per line, its numbers kept as they are written.
 
-orjson reads integers of more than 64 bits as floats (traps.md, O2) and a float has many spellings; a line
+orjson reads integers of more than 64 bits as floats and a float has many spellings; a line
 that holds a float is therefore read again by the standard library with all its numbers as text.
 """
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import orjson
 
 from syncengine.errors import StoreError
+from syncengine.hashing import canonical_key
 from syncengine.problems import UNPROVEN_ID
 from syncengine.store.file import real_path
 from syncengine.store.loading import close_problems
@@ -38,7 +39,7 @@ def forget(store: Store, keys: Iterable[str]) -> list[Forgotten]:
     secret = store.secret()
     forgotten = []
     with store.writing() as connection:
-        for key in dict.fromkeys(keys):
+        for key in dict.fromkeys(map(canonical_key, keys)):
             row = connection.execute(
                 "SELECT n, remote_id, loaded_at, accepted_at IS NOT NULL OR in_doubt = 1 FROM contacts "
                 "WHERE key = ?",
@@ -67,7 +68,7 @@ def retry(store: Store, keys: Iterable[str] = (), reason: str | None = None) -> 
     Nothing is overridden: the next sync checks them again and sends what passes. Returns how many.
     """
     with store.writing() as connection:
-        return close_problems(connection, *_selection(list(keys), reason))
+        return close_problems(connection, *_selection([canonical_key(key) for key in keys], reason))
 
 
 class Released(NamedTuple):
@@ -82,7 +83,7 @@ def release(store: Store, keys: Iterable[str]) -> list[Released]:
     """Let held contacts be sent once, for exactly their present content."""
     released = []
     with store.writing() as connection:
-        for key in keys:
+        for key in map(canonical_key, keys):
             row = connection.execute(
                 f"SELECT n, problem, problem_reason FROM contacts WHERE key = ? AND {OPEN_PROBLEM}", (key,)
             ).fetchone()
@@ -90,6 +91,12 @@ def release(store: Store, keys: Iterable[str]) -> list[Released]:
                 released.append(Released(key, released=False, why=why))
                 continue
             connection.execute("UPDATE contacts SET released_hash = content_hash WHERE n = ?", (row[0],))
+            connection.execute(
+                "INSERT INTO receipts (n, run, at, content_hash, result, detail) "
+                "SELECT n, 0, ?, content_hash, 'released', 'by hand, was held: ' || problem_reason "
+                "FROM contacts WHERE n = ?",
+                (store.now(), row[0]),
+            )
             close_problems(connection, "n = ?", (row[0],))
             released.append(Released(key, released=True, why=""))
     return released

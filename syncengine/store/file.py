@@ -47,6 +47,11 @@ def make_private(path: Path) -> None:
             ) from None
 
 
+def side_files(path: Path) -> list[Path]:
+    """Return the names of the journals that SQLite may leave beside a database."""
+    return [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
+
+
 def draft_path(path: Path) -> Path:
     """Return where a new file for `path` is made before it takes its place."""
     return path.with_name(path.name + ".new")

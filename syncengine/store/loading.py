@@ -92,14 +92,14 @@ def apply_presence(connection: Connection, *, limit: int = APPLY_ROWS) -> int:
 def apply_refusals(connection: Connection, *, now: float) -> None:
     """Make the refused rows of this load the open ones; a row refused before keeps its date."""
     connection.execute(
-        "CREATE TEMP TABLE earlier AS SELECT key, reason, min(since) AS since FROM refused "
-        "WHERE key IS NOT NULL GROUP BY key, reason"
+        "CREATE TEMP TABLE earlier AS SELECT coalesce(key, line) AS place, reason, min(since) AS since "
+        "FROM refused GROUP BY place, reason"
     )
     connection.execute("DELETE FROM refused")
     connection.execute(
         "INSERT INTO refused (line, key, column_name, reason, since) "
         "SELECT r.line, r.key, r.column_name, r.reason, coalesce(e.since, ?) FROM refusals r "
-        "LEFT JOIN earlier e ON e.key = r.key AND e.reason = r.reason ORDER BY r.line",
+        "LEFT JOIN earlier e ON e.place = coalesce(r.key, r.line) AND e.reason = r.reason ORDER BY r.line",
         (now,),
     )
     connection.execute("DROP TABLE earlier")

@@ -13,6 +13,22 @@ DUE = "(accepted_hash IS NOT content_hash OR in_doubt = 1) AND problem_hash IS N
 """Due: the content is not what was last accepted, or an earlier attempt has no definite answer; and no
 problem is open for exactly this content."""
 
+WEAKEST = "min(coalesce(unknown_identity, identity, 0), coalesce(identity, 0))"
+"""Of an intent: the weakest identity class that attempts without a definite answer sent."""
+
+_PLACED = (
+    "SELECT n, notes, place, in_flight FROM (SELECT n, notes, run, "
+    "row_number() OVER (PARTITION BY run ORDER BY rank) AS place FROM intents WHERE open = 1) "
+    "JOIN runs ON runs.id = run"
+)
+NEVER_SENT = f"SELECT n, notes FROM ({_PLACED}) WHERE place > in_flight"
+MAY_BE_SENT = f"SELECT n FROM ({_PLACED}) WHERE place <= coalesce(in_flight, place)"
+"""Open intents of a dead run. Workers take changes in the order of their intents, so that only the first
+`in_flight` open ones can have reached the wire."""
+
+CRASHES_ALONE = 3
+"""A contact that was alone in flight in so many crashes is held."""
+
 OPEN_PROBLEM = "problem_hash = content_hash"
 """A problem is open only for the content it was recorded for."""
 
@@ -82,6 +98,7 @@ def m001_core(db: Database) -> None:
             id INTEGER PRIMARY KEY,
             kind TEXT NOT NULL,             -- sync, load
             pid INTEGER NOT NULL,
+            in_flight INTEGER,              -- how many requests it may have open at once
             started REAL NOT NULL,
             ended REAL,
             outcome TEXT,
@@ -95,10 +112,13 @@ def m001_core(db: Database) -> None:
             n INTEGER PRIMARY KEY REFERENCES contacts (n) ON DELETE CASCADE,
             run INTEGER NOT NULL,
             content_hash BLOB NOT NULL,
+            identity INTEGER,               -- IdentityClass of what is sent
+            rank INTEGER NOT NULL DEFAULT 0,       -- order in which its run wrote it, and its workers take it
             at REAL NOT NULL,
             open INTEGER NOT NULL,          -- 1: may be acted upon now by its run
             unknown_hash BLOB,              -- what an attempt without a definite answer sent
             unknown_at REAL,
+            unknown_identity INTEGER,       -- the weakest class of what such attempts sent
             crashes INTEGER NOT NULL DEFAULT 0,    -- kills during which this was the only open intent
             notes BLOB NOT NULL DEFAULT x''        -- digests of the notes that go with this send, end to end
         ) STRICT;

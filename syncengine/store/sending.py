@@ -14,8 +14,10 @@ import orjson
 from syncengine.hashing import canonical, content_hash
 from syncengine.identity import IdentityClass, identify
 from syncengine.model import Attempt, Candidate, Change, Receipt, Result
-from syncengine.problems import MAY_HAVE_BEEN_CREATED
+from syncengine.outcome import NOT_FOUND_AGAIN
+from syncengine.problems import CRASHES, MAY_HAVE_BEEN_CREATED
 from syncengine.store.driver import Connection
+from syncengine.store.intents import close_intents, withdraw
 from syncengine.store.loading import (
     apply_staged,
     clear_staging,
@@ -24,8 +26,8 @@ from syncengine.store.loading import (
     finish_load,
     hold_missing,
 )
-from syncengine.store.notes import note_digests, split_digests
-from syncengine.store.schema import DUE, OPEN_PROBLEM
+from syncengine.store.notes import note_digests
+from syncengine.store.schema import CRASHES_ALONE, DUE, OPEN_PROBLEM, WEAKEST
 from syncengine.store.staging import key_digest
 from syncengine.store.store import Store
 from syncengine.store.views import accepted_total
@@ -106,11 +108,18 @@ def hold_without_identity(store: Store, classes: Mapping[IdentityClass, str], *,
 
 
 def hold_doubtful(store: Store, classes: Sequence[IdentityClass], *, run: int) -> int:
-    """Hold due contacts in doubt of classes that nothing can find again; return how many."""
+    """Hold due contacts in doubt that nothing can find again, and those that crash us; return how many.
+
+    `classes`: of what was sent without a definite answer, or of what would be sent now.
+    """
     numbers = ", ".join(str(identity.value) for identity in classes)
-    condition = f"{_DOUBTFUL} AND identity IN ({numbers}) AND {DUE}"
+    sent = f"n IN (SELECT n FROM intents WHERE unknown_identity IN ({numbers}))"
+    doubtful = f"{_DOUBTFUL} AND (identity IN ({numbers}) OR {sent}) AND {DUE}"
+    crashing = f"n IN (SELECT n FROM intents WHERE crashes >= {CRASHES_ALONE}) AND {DUE}"
     with store.writing() as connection:
-        return _hold(connection, MAY_HAVE_BEEN_CREATED, condition, run, store.now())
+        return _hold(connection, CRASHES, crashing, run, store.now()) + _hold(
+            connection, MAY_HAVE_BEEN_CREATED, doubtful, run, store.now()
+        )
 
 
 def _hold(connection: Connection, reason: str, condition: str, run: int, now: float) -> int:
@@ -131,22 +140,36 @@ def claim(store: Store, candidates: Iterable[Candidate], *, run: int) -> list[Ch
     """
     changes = []
     with store.writing() as connection:
-        for candidate in candidates:
+        last = connection.execute("SELECT coalesce(max(rank), 0) FROM intents WHERE open = 1").fetchone()[0]
+        for rank, candidate in enumerate(candidates, last + 1):
             row = connection.execute(
-                "SELECT content, remote_id, in_doubt FROM contacts "
+                "SELECT content, remote_id, in_doubt, released_hash IS content_hash FROM contacts "
                 f"WHERE n = ? AND content_hash = ? AND {DUE}",
                 (candidate.n, candidate.content_hash),
             ).fetchone()
             if row is None:
                 continue
-            content, remote_id, in_doubt = row
+            content, remote_id, in_doubt, is_released = row
             unknown_hash = _unknown_hash(connection, candidate.n) if in_doubt else None
-            notes, sent_notes = _notes(connection, candidate.n, content)
+            if in_doubt and candidate.identity in NOT_FOUND_AGAIN and not is_released:
+                _hold(connection, MAY_HAVE_BEEN_CREATED, f"n = {candidate.n}", run, store.now())
+                continue  # edited during the run, so that no hold was looked at
+            notes = _notes(connection, candidate.n, content)
             connection.execute(
-                "INSERT INTO intents (n, run, content_hash, at, open, notes) VALUES (?, ?, ?, ?, 1, ?) "
+                "INSERT INTO intents (n, run, content_hash, identity, rank, at, open, notes) "
+                "VALUES (?, ?, ?, ?, ?, ?, 1, ?) "
                 "ON CONFLICT (n) DO UPDATE SET run = excluded.run, content_hash = excluded.content_hash, "
-                "at = excluded.at, open = 1, notes = excluded.notes",
-                (candidate.n, run, candidate.content_hash, store.now(), b"".join(notes)),
+                "identity = excluded.identity, rank = excluded.rank, at = excluded.at, open = 1, "
+                "notes = excluded.notes",
+                (
+                    candidate.n,
+                    run,
+                    candidate.content_hash,
+                    candidate.identity.value,
+                    rank,
+                    store.now(),
+                    b"".join(notes),
+                ),
             )
             changes.append(
                 Change(
@@ -158,10 +181,8 @@ def claim(store: Store, candidates: Iterable[Candidate], *, run: int) -> list[Ch
                     mail=candidate.mail,
                     name=candidate.name,
                     remote_id=remote_id,
-                    in_doubt=bool(in_doubt),
                     is_repeat=unknown_hash == candidate.content_hash,
                     notes=notes,
-                    sent_notes=sent_notes,
                 )
             )
     return changes
@@ -190,13 +211,14 @@ def settle(store: Store, batch: Batch, *, run: int) -> None:
         many = connection.executemany
         many(
             "UPDATE contacts SET accepted = CASE WHEN content_hash = ?1 THEN NULL ELSE ?2 END, "
-            "accepted_hash = ?1, accepted_at = ?3, in_doubt = 0 WHERE n = ?4",
+            "accepted_hash = ?1, accepted_at = ?3, in_doubt = 0, released_hash = NULL WHERE n = ?4",
             [(r.change.content_hash, r.change.content, now, r.change.n) for r in by[Result.ACCEPTED]],
         )
         many("DELETE FROM intents WHERE n = ?", [(r.change.n,) for r in by[Result.ACCEPTED]])
         many(
             "UPDATE contacts SET problem = ?, problem_hash = content_hash, problem_reason = ?, "
-            "problem_detail = ?, problem_since = ?, problem_run = ? WHERE n = ? AND content_hash = ?",
+            "problem_detail = ?, problem_since = ?, problem_run = ?, released_hash = NULL "
+            "WHERE n = ? AND content_hash = coalesce(?, content_hash)",
             [
                 (
                     "rejected" if r.result is Result.REJECTED else "held",
@@ -205,19 +227,21 @@ def settle(store: Store, batch: Batch, *, run: int) -> None:
                     now,
                     run,
                     r.change.n,
-                    r.change.content_hash,
+                    # a doubt is of the contact, whatever its content has become meanwhile
+                    r.change.content_hash if r.result is Result.REJECTED else None,
                 )
                 for r in (*by[Result.REJECTED], *by[Result.IN_DOUBT])
             ],
         )
         unknown = [r.change.n for r in (*by[Result.UNKNOWN], *by[Result.IN_DOUBT])]
         many(
-            "UPDATE intents SET unknown_hash = content_hash, unknown_at = ?, open = 0 WHERE n = ?",
+            "UPDATE intents SET unknown_hash = content_hash, unknown_at = ?, "
+            f"unknown_identity = {WEAKEST}, open = 0 WHERE n = ?",
             [(now, n) for n in unknown],
         )
-        many("UPDATE contacts SET in_doubt = 1 WHERE n = ?", [(n,) for n in unknown])
+        many("UPDATE contacts SET in_doubt = 1, released_hash = NULL WHERE n = ?", [(n,) for n in unknown])
         back = (*by[Result.REJECTED], *by[Result.WITHDRAWN])
-        _close_intents(connection, [r.change.n for r in back])
+        close_intents(connection, [r.change.n for r in back])
         many(
             "DELETE FROM notes_sent WHERE n = ? AND note = ?",
             [(r.change.n, note) for r in back if not r.repeats for note in r.change.notes],
@@ -252,18 +276,7 @@ def withdraw_open(store: Store, *, run: int) -> None:
         rows = connection.execute(
             "SELECT n, notes FROM intents WHERE run = ? AND open = 1", (run,)
         ).fetchall()
-        connection.executemany(
-            "DELETE FROM notes_sent WHERE n = ? AND note = ?",
-            [(n, note) for n, notes in rows for note in split_digests(notes)],
-        )
-        _close_intents(connection, [n for n, _ in rows])
-
-
-def _close_intents(connection: Connection, contacts: list[int]) -> None:
-    """Close intents of which nothing is on its way; an earlier attempt's doubt stays."""
-    numbers = [(n,) for n in contacts]
-    connection.executemany("DELETE FROM intents WHERE n = ? AND unknown_hash IS NULL", numbers)
-    connection.executemany("UPDATE intents SET open = 0 WHERE n = ?", numbers)
+        withdraw(connection, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,15 +373,15 @@ def _unknown_hash(connection: Connection, n: int) -> bytes | None:
     return row[0] if row else None
 
 
-def _notes(connection: Connection, n: int, content: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """Return the digests of notes to send now and of those sent before; record the former as sent."""
+def _notes(connection: Connection, n: int, content: bytes) -> tuple[bytes, ...]:
+    """Return the digests of the notes to send now, and record them as sent."""
     wanted = note_digests(content)
     if not wanted:
-        return (), ()
+        return ()
     sent = {
         bytes(row[0])
         for row in connection.execute("SELECT note FROM notes_sent WHERE n = ?", (n,)).fetchall()
     }
     fresh = tuple(dict.fromkeys(note for note in wanted if note not in sent))
     connection.executemany("INSERT INTO notes_sent VALUES (?, ?)", [(n, note) for note in fresh])
-    return fresh, tuple(note for note in wanted if note in sent)
+    return fresh

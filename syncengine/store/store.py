@@ -33,14 +33,20 @@ from syncengine.store.driver import (
     sqlite3,
     translating,
 )
-from syncengine.store.file import create, discard_draft, draft_path, make_private, put_in_place, real_path
+from syncengine.store.file import (
+    create,
+    discard_draft,
+    draft_path,
+    make_private,
+    put_in_place,
+    real_path,
+    side_files,
+)
+from syncengine.store.intents import withdraw
 from syncengine.store.loading import finish_load
 from syncengine.store.lock import RunLock
 from syncengine.store.rehash import rehash
-from syncengine.store.schema import migrations
-
-CRASHES_ALONE = 3
-"""A contact that was alone in flight in so many crashes is held."""
+from syncengine.store.schema import CRASHES_ALONE, NEVER_SENT, WEAKEST, migrations
 
 
 class Store:
@@ -158,11 +164,12 @@ class Store:
 
     # --- runs --------------------------------------------------------------------------------------------
 
-    def begin_run(self, kind: str) -> int:
-        """Record a run that starts now and return its number."""
+    def begin_run(self, kind: str, *, in_flight: int | None = None) -> int:
+        """Record a run that starts now and return its number. `in_flight`: requests open at once at most."""
         with self.writing() as connection:
             row = connection.execute(
-                "INSERT INTO runs (kind, pid, started) VALUES (?, ?, ?)", (kind, os.getpid(), self.now())
+                "INSERT INTO runs (kind, pid, in_flight, started) VALUES (?, ?, ?, ?)",
+                (kind, os.getpid(), in_flight, self.now()),
             )
             return int(row.lastrowid)
 
@@ -245,8 +252,10 @@ class Store:
 
         When it was sent, and until when, nobody knows: it has to settle from now on.
         """
+        withdraw(connection, connection.execute(NEVER_SENT).fetchall())
         connection.execute(
-            "UPDATE contacts SET in_doubt = 1 WHERE n IN (SELECT n FROM intents WHERE open = 1)"
+            "UPDATE contacts SET in_doubt = 1, released_hash = NULL "
+            "WHERE n IN (SELECT n FROM intents WHERE open = 1)"
         )
         connection.execute(
             "UPDATE intents SET crashes = crashes + 1 "
@@ -255,12 +264,17 @@ class Store:
         connection.execute(
             "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
             "problem_detail = NULL, problem_since = ?, problem_run = NULL "
-            "WHERE released_hash IS NOT content_hash "
-            "AND n IN (SELECT n FROM intents WHERE open = 1 AND crashes >= ?)",
+            "WHERE n IN (SELECT n FROM intents WHERE open = 1 AND crashes >= ?)",
             (CRASHES, self.now(), CRASHES_ALONE),
         )
         connection.execute(
-            "UPDATE intents SET open = 0, unknown_hash = content_hash, unknown_at = ? WHERE open = 1",
+            "INSERT INTO receipts (n, run, at, content_hash, result, detail) "
+            "SELECT n, run, ?, content_hash, 'unknown', 'the program was killed' FROM intents WHERE open = 1",
+            (self.now(),),
+        )
+        connection.execute(
+            "UPDATE intents SET open = 0, unknown_hash = content_hash, unknown_at = ?, "
+            f"unknown_identity = {WEAKEST} WHERE open = 1",
             (self.now(),),
         )
 
@@ -285,6 +299,12 @@ def _database(connection: Connection) -> Database:
 
 def _build(path: Path) -> None:
     """Make a new state store beside `path` and put it there whole, so that no half-made file is ever met."""
+    for file in side_files(path):
+        if file.exists() and file.stat().st_size:  # TRUNCATE leaves an empty journal behind
+            raise StoreError(
+                f"{path}: is gone, but {file.name} beside it is still there and may hold what was last "
+                "written. Put the state store back, or remove both"
+            )
     draft = draft_path(path)
     create(draft)
     connection = open_for_writing(draft)

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from syncengine.hashing import canonical_key
 from syncengine.problems import remedy
 from syncengine.store.driver import Connection, open_for_reading, translating
 from syncengine.store.lock import is_locked
@@ -100,11 +101,17 @@ def status(path: Path, *, runs: int = 10) -> dict[str, Any]:
             "problems_open": count_problems(connection),
             "running": running,
             "runs": ended,
-            "last_load": None
-            if load is None
-            else {"state": load[0], "ended": load[1], **(orjson.loads(load[2]) if load[2] else {})},
+            "last_load": _load(load, is_dead=load is not None and not is_locked(path)),
             "store": {"path": str(path), **journal_in_use(connection)},
         }
+
+
+def _load(load: tuple[Any, ...] | None, *, is_dead: bool) -> dict[str, Any] | None:
+    """Return the last load. One that nobody works on any more was interrupted, or awaits its end."""
+    if load is None:
+        return None
+    state = "interrupted" if is_dead and load[0] == "staging" else load[0]
+    return {"state": state, "ended": load[1], **(orjson.loads(load[2]) if load[2] else {})}
 
 
 def accepted_total(connection: Connection) -> int:
@@ -130,6 +137,7 @@ def problems(
 
     `keys` and `reason` (its beginning) select. `values` adds content and detail.
     """
+    keys = tuple(map(canonical_key, keys))
     found = []
     shown = "problem_detail, content" if values else "NULL, NULL"
     rows = connection.execute(
@@ -174,6 +182,7 @@ def explain(connection: Connection, key: str, path: Path) -> dict[str, Any] | No
 
     `{key, state, content, accepted, confirmed, id, changed_fields, events[], …}`.
     """
+    key = canonical_key(key)
     running = running_run(connection, path)
     row = connection.execute(
         f"SELECT n, {STATE}, content, accepted, accepted_hash, content_hash, applied, confirmed_hash, "

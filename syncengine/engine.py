@@ -42,9 +42,9 @@ from syncengine.store.store import Store
 from syncengine.store.thread import StoreThread
 from syncengine.store.views import changed_fields
 from syncengine.tally import Tally
-from syncengine.transfer import DRAIN_SECONDS, Transfer
+from syncengine.transfer import Transfer
 
-__all__ = ["DRAIN_SECONDS", "Engine", "SyncOptions", "sync"]
+__all__ = ["Engine", "SyncOptions", "sync"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from test_engine_virtual import Inline, MemoryDestination, run_virtual, virtual_
 from test_engine_world import World, check_equations, people, person
 from test_sandbox_client import Client
 
-from syncengine.engine import DRAIN_SECONDS, Engine, SyncOptions
+from syncengine.engine import Engine, SyncOptions
 from syncengine.errors import NO_HEADERS, RateHeaders, StoreError, TransientError
 from syncengine.model import Change, Report
+from syncengine.transfer import DRAIN_SECONDS
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from syncengine.cli.call import Interrupted
 from syncengine.cli.words import clock, duration, number, plural
-from syncengine.engine import DRAIN_SECONDS, Engine
+from syncengine.engine import Engine
 from syncengine.load import LoadStopped
-from syncengine.model import EXIT_SIGINT, EXIT_SIGTERM
+from syncengine.model import SIGNAL_EXITS
+from syncengine.transfer import DRAIN_SECONDS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from syncengine.progress import Progress
 
 SIGNALS = {signal.SIGINT: "sigint", signal.SIGTERM: "sigterm"}
-EXITS = {"sigint": EXIT_SIGINT, "sigterm": EXIT_SIGTERM}
 STOPPED_LOAD = "interrupted; nothing of this load took effect"
 LINE_SECONDS = 5.0
 LOOK_SECONDS = 0.2
@@ -65,7 +65,7 @@ async def _drive(settings: Settings, work: Callable[[Engine], Awaitable[T]]) -> 
             with _watching(engine.progress):
                 return await work(engine)
     except LoadStopped:
-        raise Interrupted(EXITS[orders[0]], STOPPED_LOAD) from None
+        raise Interrupted(SIGNAL_EXITS[orders[0]], STOPPED_LOAD) from None
     finally:
         for signum in SIGNALS:  # the end has come: its report must still get out
             loop.remove_signal_handler(signum)

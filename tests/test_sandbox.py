@@ -169,6 +169,27 @@ async def test_staff_edit_moves_lastchange_too() -> None:
         assert after["lastchange"] == after["UpdatedAt"] > before["lastchange"]
 
 
+async def test_staff_edit_is_of_the_forms_there_are() -> None:
+    async with running() as client:
+        person = ADA | {"custom_fields": [{"label": "Size", "value": "S"}]}
+        await client.send("POST", "/_sandbox/contacts", {"contacts": [person]})
+        (held,) = await client.contacts()
+        (form,) = [
+            form
+            for form in (await client.send("GET", "/_sandbox/forms")).content["forms"]
+            if form["label"] == "Size"
+        ]
+        option = next(option for option in form["options"] if option["value"] == "S")
+        assert [(answer["form_id"], answer["form_ref_id"], answer["data"]) for answer in held["answers"]] == [
+            (form["id"], option["id"], "S")
+        ]
+        person = {"custom_fields": [{"label": "Shoe", "value": "S"}]}
+        refused = await client.send("POST", "/_sandbox/contacts", {"contacts": [ADA, person]})
+        assert refused.status == 422
+        assert refused.content["errors"][0]["location"] == "body.contacts[1]"
+        assert len(await client.contacts()) == 1
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
@@ -177,6 +198,8 @@ async def test_staff_edit_moves_lastchange_too() -> None:
         ("GET", "/_sandbox/contacts?limit=0", None, 400),
         ("GET", "/_sandbox/contacts?limit=10001", None, 400),
         ("GET", "/_sandbox/history?after=-1", None, 400),
+        ("GET", "/_sandbox/staff?after=x", None, 400),
+        ("DELETE", "/_sandbox/forms", None, 405),
         ("GET", f"/_sandbox/history?after={'9' * 5000}", None, 400),
         ("DELETE", "/_sandbox/contacts?id=5", None, 404),
         ("POST", "/_sandbox/contacts", {"people": []}, 400),
@@ -245,6 +268,26 @@ async def test_process_takes_its_faults_from_a_file(tmp_path: Path) -> None:
         await Client(ready["base_url"], ready["api_key"]).upsert(ADA)
     process.terminate()
     assert process.communicate(timeout=5) == ("", "")
+
+
+async def test_process_lists_its_keys_when_there_are_several(tmp_path: Path) -> None:
+    process = started(tmp_path, "--spaces", "2", "--keys", "2", "--api-key", "mine")
+    assert process.stdout
+    ready = orjson.loads(process.stdout.readline())
+    process.terminate()
+    assert process.communicate(timeout=5) == ("", "")
+    assert ready["api_key"] == ready["keys"][0]["api_key"] == "mine"
+    assert [key["group_id"] for key in ready["keys"]] == [1001, 1001, 1002, 1002]
+
+
+def test_process_refuses_a_wrong_file_of_forms_with_exit_2(tmp_path: Path) -> None:
+    forms = tmp_path / "forms.json"
+    forms.write_text('{"forms": [{"type": "custom_fields", "label": "Job", "widget": "txt"}]}')
+    process = started(tmp_path, "--forms", str(forms))
+    output, errors = process.communicate(timeout=5)
+    assert (process.returncode, output, len(errors.splitlines())) == (2, "", 1)
+    assert f"{forms}: form 1: widget is 'txt'" in errors
+    assert list(tmp_path.iterdir()) == [forms]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,17 @@
 """Each fault as a client sees it, and what a faults file may say."""
 
 import asyncio
+import gzip
 from pathlib import Path
 
+import orjson
 import pytest
 from test_sandbox_client import Client, Reply, faulty, read_reply, running
 
 from syncengine.sandbox import FaultsError
+from syncengine.sandbox.api import ROUTES
+from syncengine.sandbox.faults import ENDPOINTS
+from syncengine.sandbox.unknowns import Unknowns
 
 ADA = {"surname": "Roux", "mail": "ada@example.org"}
 
@@ -151,7 +156,7 @@ async def test_drop_answers_202_and_forgets(tmp_path: Path) -> None:
 
 async def test_late_upsert_is_overtaken(tmp_path: Path) -> None:
     table = '[[fault]]\nkind = "late"\nseconds = 60\ncount = 1'
-    async with faulty(tmp_path, table) as client:
+    async with faulty(tmp_path, table, unknowns=Unknowns(twins="no")) as client:
         await client.upsert(ADA | {"phone": "old"})
         await client.upsert(ADA | {"phone": "new"})
         await client.send("POST", "/_sandbox/settle")
@@ -194,6 +199,185 @@ async def test_throttled_request_spends_no_fault(tmp_path: Path) -> None:
         assert (await client.stats())["faults"] == {}
 
 
+# On a read, whose answer has a body
+
+SEARCH = b'{"data":{"advanced_search":{"query":{"$all":[]},"per_page":10}}}'
+
+
+async def end_of_search(client: Client) -> tuple[bytes, bytes, str]:
+    """Search and return head and body of what came back, and how the connection ended."""
+    async with client.connection() as (reader, writer):
+        writer.write(client.request("POST", "/search", SEARCH, more="Connection: close\r\n"))
+        try:
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        except ConnectionResetError:
+            return b"", b"", "reset"
+        return head, body, "closed"
+
+
+def on_search(kind: str, parameters: str = "") -> str:
+    return f'[[fault]]\nendpoint = "search"\nkind = "{kind}"\n{parameters}'
+
+
+async def true_body() -> bytes:
+    async with running(contacts=3) as client:
+        return (await client.raw(client.request("POST", "/search", SEARCH))).body
+
+
+async def outcome(client: Client) -> tuple[str, str | None, int]:
+    """Return what the history says of the only request, and the tokens it took."""
+    (entry,) = await client.history()
+    return entry["outcome"], entry["fault"], (await client.stats())["tokens_used"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "end", "seen"),
+    [
+        ("hang", "seconds = 0.05", "closed", ("fault", "hang", 1)),
+        ("hang", "seconds = 0.05\napply = true", "closed", ("read", "hang", 1)),
+        ("reset_before", "", "reset", ("fault", "reset_before", 0)),
+        ("reset_after", "", "reset", ("read", "reset_after", 1)),
+        ("close_after", "", "closed", ("read", "close_after", 1)),
+    ],
+)
+async def test_search_may_end_without_an_answer(
+    tmp_path: Path, kind: str, parameters: str, end: str, seen: tuple[str, str, int]
+) -> None:
+    async with faulty(tmp_path, on_search(kind, parameters)) as client:
+        assert await end_of_search(client) == (b"", b"", end)
+        assert await outcome(client) == seen
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "head", "body"),
+    [
+        ("status", 'status = 503\nretry_after = "2"', b"Retry-After: 2", b'"status":503'),
+        ("status", "status = 429", b"X-Ratelimit-Cost: 0", b'"status":429'),
+        ("redirect", 'location = "/elsewhere"', b"HTTP/1.1 302", b""),
+        ("html", "", b"HTTP/1.1 200 OK", b"<!doctype html>"),
+        ("revoke", "", b"HTTP/1.1 401", b'"status":401'),
+    ],
+)
+async def test_search_may_be_answered_with_something_else(
+    tmp_path: Path, kind: str, parameters: str, head: bytes, body: bytes
+) -> None:
+    async with faulty(tmp_path, on_search(kind, parameters), contacts=3) as client:
+        answer = await end_of_search(client)
+        assert head in answer[0]
+        assert body in answer[1]
+        assert b"contacts" not in answer[1]
+        assert (await outcome(client))[:2] == ("fault", kind)
+
+
+async def test_truncated_search_announces_all_of_its_true_body(tmp_path: Path) -> None:
+    whole = await true_body()
+    async with faulty(tmp_path, on_search("truncated", "bytes = 100"), contacts=3) as client:
+        head, body, end = await end_of_search(client)
+        assert f"Content-Length: {len(whole)}".encode() in head
+        assert (len(body), body[:40], end) == (len(whole) - 100, whole[:40], "closed")
+    async with faulty(tmp_path, on_search("truncated", f"bytes = {len(whole) + 9}"), contacts=3) as client:
+        head, body, end = await end_of_search(client)
+        assert f"Content-Length: {len(whole)}".encode() in head
+        assert (body, end) == (b"{", "closed")
+
+
+async def test_slow_search_drips_its_true_body(tmp_path: Path) -> None:
+    whole = await true_body()
+    async with faulty(tmp_path, on_search("slow_body", "seconds = 0.2"), contacts=3) as client:
+        started = asyncio.get_running_loop().time()
+        _, body, _ = await end_of_search(client)
+        assert asyncio.get_running_loop().time() - started >= 0.15
+        assert len(body) == len(whole)
+
+
+async def test_huge_search_is_its_true_body_and_blanks(tmp_path: Path) -> None:
+    async with faulty(tmp_path, on_search("huge", "bytes = 2_000_000"), contacts=3) as client:
+        reply = await client.raw(client.request("POST", "/search", SEARCH))
+        assert len(reply.body) == 2_000_000
+        assert len(reply.content["data"]["contacts"]) == 3
+
+
+async def test_gzip_bomb_is_small_until_it_is_unpacked(tmp_path: Path) -> None:
+    async with faulty(tmp_path, on_search("gzip_bomb", "bytes = 50_000_000"), contacts=3) as client:
+        reply = await client.raw(client.request("POST", "/search", SEARCH))
+        assert (reply.status, reply.headers["content-encoding"]) == (200, "gzip")
+        assert len(reply.body) < 100_000
+        unpacked = gzip.decompress(reply.body)
+        assert len(unpacked) > 50_000_000
+        assert len(orjson.loads(unpacked)["data"]["contacts"]) == 3
+
+
+async def test_gzip_members_are_many(tmp_path: Path) -> None:
+    async with faulty(tmp_path, on_search("gzip_members", "members = 5_000"), contacts=3) as client:
+        reply = await client.raw(client.request("POST", "/search", SEARCH))
+        assert reply.headers["content-encoding"] == "gzip"
+        assert reply.body.count(b"\x1f\x8b\x08") == 5_001
+        assert len(orjson.loads(gzip.decompress(reply.body))["data"]["contacts"]) == 3
+
+
+async def test_search_may_lack_the_token_headers_or_come_late(tmp_path: Path) -> None:
+    async with faulty(tmp_path, on_search("headers"), contacts=3) as client:
+        reply = await client.raw(client.request("POST", "/search", SEARCH))
+        assert not [name for name in reply.headers if name.startswith("x-ratelimit")]
+    async with faulty(tmp_path, on_search("latency", "seconds = 0.1"), contacts=3) as client:
+        started = asyncio.get_running_loop().time()
+        assert (await client.raw(client.request("POST", "/search", SEARCH))).status == 200
+        assert asyncio.get_running_loop().time() - started >= 0.1
+
+
+@pytest.mark.parametrize("kind", ["drop", "late"])
+async def test_faults_of_the_upsert_hit_nothing_else(tmp_path: Path, kind: str) -> None:
+    table = f'[[fault]]\nkind = "{kind}"' + ("\nseconds = 60" if kind == "late" else "")
+    async with faulty(tmp_path, table) as client:
+        assert (await client.send("POST", "/contacts", {"data": {"contact": ADA}})).status == 200
+        assert (await client.send("GET", "/contacts/1")).status == 200
+        assert (await client.stats())["faults"] == {}
+        await client.upsert(ADA)
+        assert (await client.stats())["faults"] == {kind: 1}
+
+
+# Which requests
+
+
+def test_every_route_can_be_named() -> None:
+    assert {route.name for route in ROUTES} | {"*"} == set(ENDPOINTS)
+
+
+REQUESTS = {
+    "upsert": ("POST", "/contacts/upsert"),
+    "create": ("POST", "/contacts"),
+    "replace": ("PATCH", "/contacts/1"),
+    "get": ("GET", "/contacts/1"),
+    "delete": ("DELETE", "/contacts/1"),
+    "search": ("POST", "/search"),
+    "kpi": ("POST", "/kpi"),
+    "forms": ("GET", "/v1/forms/type/consent"),
+    "form": ("GET", "/forms/1"),
+}
+
+
+@pytest.mark.parametrize("endpoint", [name for name in ENDPOINTS if name != "*"])
+async def test_fault_hits_its_endpoint_only(tmp_path: Path, endpoint: str) -> None:
+    table = f'[[fault]]\nendpoint = "{endpoint}"\nkind = "status"\nstatus = 599'
+    async with faulty(tmp_path, table) as client:
+        statuses = {name: (await client.send(*request, {})).status for name, request in REQUESTS.items()}
+        assert [name for name, status in statuses.items() if status == 599] == [endpoint]
+
+
+async def test_where_looks_at_the_contact_of_every_write_and_at_no_read(tmp_path: Path) -> None:
+    table = '[[fault]]\nkind = "status"\nstatus = 500\nwhere = { phone = "" }'
+    async with faulty(tmp_path, table, search_lag=0.0) as client:
+        phoned = {"data": {"contact": ADA | {"phone": "1"}}}
+        assert (await client.send("POST", "/contacts", phoned)).status == 200
+        assert (await client.send("POST", "/contacts", {"data": {"contact": ADA}})).status == 500
+        assert (await client.send("PATCH", "/contacts/1", {"data": {"contact": ADA}})).status == 500
+        assert (await client.send("PATCH", "/contacts/1", {"data": {"contact": []}})).status == 422
+        assert (await client.upsert(ADA)).status == 500
+        assert (await client.raw(client.request("POST", "/search", SEARCH))).status == 200
+        assert (await client.send("GET", "/contacts/1")).status == 200
+        assert (await client.send("DELETE", "/contacts/1")).status == 200
+
+
 async def statuses(folder: Path, seed: int) -> list[int]:
     table = '[[fault]]\nkind = "status"\nstatus = 500\nshare = 0.3'
     async with faulty(folder, table, seed=seed) as client, client.connection() as (reader, writer):
@@ -223,6 +407,13 @@ async def test_share_is_drawn_from_the_seed(tmp_path: Path) -> None:
         ('[[fault]]\nkind = "drop"\nseconds = 1', ["unknown key seconds of kind drop"]),
         ('[[fault]]\nkind = "drop"\nendpoint = "upserts"', ["endpoint", "did you mean upsert?"]),
         ('[[fault]]\nkind = "drop"\nendpoint = ["upsert"]', ["endpoint"]),
+        (
+            '[[fault]]\nkind = "drop"\nendpoint = "search"',
+            ["endpoint is 'search'", "drop is about the upsert"],
+        ),
+        ('[[fault]]\nkind = "late"\nseconds = 1\nendpoint = "create"', ["late is about the upsert"]),
+        ('[[fault]]\nkind = "gzip_members"\nmembers = 0', ["members is 0"]),
+        ('[[fault]]\nkind = "gzip_bomb"\nbytes = 2_000_000_000', ["bytes is 2000000000"]),
         ('[[fault]]\nkind = "drop"\nshare = 2', ["share is 2"]),
         ('[[fault]]\nkind = "drop"\nafter = 0', ["after is 0"]),
         ('[[fault]]\nkind = "drop"\ncount = true', ["count is True"]),

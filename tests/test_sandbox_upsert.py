@@ -8,8 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_sandbox_client import Client, running
 
-from syncengine.sandbox.contact import ADDRESS_PARTS, ADVANCED, TEXTS, complaints, merge, unknown_field
+from syncengine.sandbox.contact import (
+    ADDRESS_PARTS,
+    ADVANCED,
+    TEXTS,
+    cause_of_drop,
+    complaints,
+    merge,
+    unknown_field,
+)
+from syncengine.sandbox.forms import Forms
 from syncengine.sandbox.matching import identity_of
+from syncengine.sandbox.unknowns import QUESTIONS, Unknowns
 
 ADA = {"firstname": "Ada", "surname": "Roux", "mail": "ada@example.org"}
 PARIS = {"street": "rue Verte", "postalcode": "75011", "city": "Paris"}
@@ -116,7 +126,7 @@ async def test_other_method_and_other_route_are_refused() -> None:
     async with running() as client:
         get = await client.send("GET", "/contacts/upsert")
         assert (get.status, get.headers["allow"]) == (405, "POST")
-        assert (await client.send("POST", "/contacts")).status == 404
+        assert (await client.send("POST", "/people")).status == 404
         assert (await client.stats())["requests"] == {"upsert": 1, "unknown": 1}
 
 
@@ -133,6 +143,7 @@ async def test_id_may_be_a_nationbuilder_id() -> None:
     async with running() as client:
         await client.accepted(ADA | {"nationbuilderid": 9000})
         assert await outcome(client, {"id": 9000, "phone": "1"}) == ("updated", 1, None)
+        assert [contact["id"] for contact in await client.contacts()] == [1]
 
 
 async def test_id_zero_counts_as_none() -> None:
@@ -214,12 +225,6 @@ async def test_contact_without_identity_is_always_created() -> None:
     assert len(await applied({"phone": "1"}, {"phone": "1"})) == 2
 
 
-async def test_second_of_two_queued_upserts_matches_the_first() -> None:
-    async with running(lag=60) as client:
-        await client.accepted(ADA, ADA)
-        assert [entry["outcome"] for entry in await client.history()] == ["created", "updated"]
-
-
 # What an update does
 
 
@@ -245,12 +250,28 @@ async def test_notes_are_appended() -> None:
     assert [note["content"] for note in person["notes"]] == ["x", "x"]
 
 
-async def test_advanced_answer_replaces_the_one_to_the_same_form() -> None:
-    job, town = {"label": "Job", "value": "Nurse"}, {"id": 7, "value": "Lyon"}
-    (person,) = await applied(
-        ADA | {"custom_fields": [job, town]}, ADA | {"custom_fields": [{"label": "Job", "value": "Baker"}]}
-    )
-    assert person["custom_fields"] == [town, {"label": "Job", "value": "Baker"}]
+async def test_answers_are_kept_apart_from_the_keys_they_were_sent_under() -> None:
+    job = {"label": "Job", "value": "Nurse", "date": "2020-01-01T00:00:00Z"}
+    letter = {"id": 8, "value": "By e-mail"}
+    (person,) = await applied(ADA | {"custom_fields": [job], "consents": [letter]})
+    first, second = person.pop("answers")
+    assert person == ADA
+    assert (first["id"], first["form_id"], first["data"], first["deleted_at"]) == (1, 1, "Nurse", None)
+    assert first["date"] == first["created_at"] == first["updated_at"] > "2020-01-02"
+    assert (second["id"], second["form_id"], second["data"]) == (2, 8, "consent_email")
+    assert first["form_ref_id"] != second["form_ref_id"]
+
+
+async def test_address_id_is_qomons_own() -> None:
+    (person,) = await applied(ADA | {"address": PARIS | {"id": 7}})
+    assert person["address"] == PARIS
+
+
+async def test_update_by_id_alone_leaves_every_other_field() -> None:
+    full = ADA | {"address": PARIS, "tags": [{"name": "a"}], "black_list": True, "age_category": 0}
+    (person,) = await applied(full, {"id": 1, "consents": [{"label": "Newsletter", "value": "refus"}]})
+    assert person.pop("answers")[0]["data"] == "refus"
+    assert person == full
 
 
 async def test_update_moves_updated_at_but_not_lastchange() -> None:
@@ -270,6 +291,9 @@ async def test_update_moves_updated_at_but_not_lastchange() -> None:
         ({"external_id": "7"}, "unknown field external_id"),
         ({"presence_status": []}, "unknown field presence_status"),
         ({"address": {"zip": "75011"}}, "unknown field address.zip"),
+        ({"nickname": "A"}, "unknown field nickname"),
+        ({"customfields": []}, "unknown field customfields"),
+        ({"forms": [{"id": 99, "value": "x"}]}, "unknown form 99 in forms"),
     ],
 )
 async def test_unknown_field_drops_the_record_silently(more: dict[str, Any], cause: str) -> None:
@@ -305,10 +329,32 @@ people = st.dictionaries(st.sampled_from(names), values, max_size=4)
 def test_what_passes_the_checks_can_be_merged_matched_and_stored(
     first: dict[str, Any], second: dict[str, Any]
 ) -> None:
-    if complaints(first) or complaints(second):
+    if any(complaints(fields) or unknown_field(fields) for fields in (first, second)):
         return
-    assert unknown_field(first) is None
-    merged = merge(merge({}, first), second)
+    forms, unknowns = Forms.sample(), Unknowns()
+    created = merge({}, first, forms, unknowns, 1e9)
+    before = orjson.dumps(created)
+    merged = merge(created, second, forms, unknowns, 2e9)
+    assert orjson.dumps(created) == before
     assert identity_of(orjson.loads(orjson.dumps(merged))) == identity_of(merged)
     for name in TEXTS & second.keys():
         assert second[name] is None or merged[name] == second[name]
+
+
+@given(
+    people,
+    st.sampled_from(sorted(QUESTIONS)).flatmap(
+        lambda name: st.tuples(st.just(name), st.sampled_from(QUESTIONS[name].choices or ("7",)))
+    ),
+)
+def test_the_same_upsert_again_changes_nothing_but_notes_whatever_is_unknown(
+    sent: dict[str, Any], answer: tuple[str, str]
+) -> None:
+    if complaints(sent):
+        return
+    forms, unknowns = Forms.sample(), Unknowns.read(dict([answer]))
+    cause = cause_of_drop(sent, forms, unknowns)
+    assert cause is None or cause.isprintable()
+    once = merge({}, sent, forms, unknowns, 1e9)
+    twice = merge(once, sent, forms, unknowns, 2e9)
+    assert twice | {"notes": []} == once | {"notes": []}

@@ -1,61 +1,60 @@
-"""Qomon's side of the wire: routes, key, tokens, faults, and the upsert.
+"""Qomon's side of the wire: routes, keys, tokens, faults; what a route does lies in `endpoints`.
 
 Unknown routes and methods are refused first, then a wrong key; neither costs a token. A request that finds
-no token is answered 429 and takes none. Whatever comes after that costs its token, a 422 too.
+no token is answered 429 and takes none. Whatever comes after that costs its tokens, a 422 too.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from syncengine.sandbox.book import Entry
-from syncengine.sandbox.contact import Complaint, complaints
 from syncengine.sandbox.disturbing import disturbed, lets_through
+from syncengine.sandbox.endpoints import contacts, forms, search, upsert
+from syncengine.sandbox.endpoints.call import UNREAD, Call, Route
 from syncengine.sandbox.faults import Fault
-from syncengine.sandbox.space import Space
+from syncengine.sandbox.index import Index
+from syncengine.sandbox.spaces import Key, Spaces
 from syncengine.sandbox.wire import Answer, Request, problem
 
-_UNREAD = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A route's name in faults, stats and history, its price in tokens, and what it does."""
-
-    name: str
-    cost: int
-    act: Callable[[Request, Any, Entry, Fault | None], Answer]
+ROUTES = upsert.ROUTES + contacts.ROUTES + search.ROUTES + forms.ROUTES
 
 
 class Api:
-    """Answers every request that is not the sandbox's own; `wake` is called when an upsert is queued."""
+    """Answers every request that is not the sandbox's own."""
 
-    def __init__(self, space: Space, wake: Callable[[], None]) -> None:
-        self._space = space
-        self._wake = wake
-        self._routes: dict[str, dict[str, Endpoint]] = {
-            "/contacts/upsert": {"POST": Endpoint("upsert", 1, self._upsert)},
-        }
+    def __init__(self, spaces: Spaces) -> None:
+        self._spaces = spaces
+        self._costs = spaces.first.options.costs
+        for space in spaces:
+            Index(space, time.time()).open()
+        self._whole: dict[str, dict[str, Route]] = {}
+        self._parted: dict[tuple[str, ...], dict[str, Route]] = {}
+        for route in ROUTES:
+            if "{" in route.path:
+                self._parted.setdefault(tuple(route.path.split("/")), {})[route.method] = route
+            else:
+                self._whole.setdefault(route.path, {})[route.method] = route
 
     def answer(self, request: Request) -> Answer:
         """Return the answer and put the request into history and stats."""
-        space = self._space
-        methods = self._routes.get(request.path, {})
-        endpoint = methods.get(request.method)
-        name = endpoint.name if endpoint else next((other.name for other in methods.values()), "unknown")
+        key = self._spaces.key(request.authorization)
+        space = key.space if key else self._spaces.first
+        methods, parts = self._find(request.path)
+        route = methods.get(request.method)
+        name = route.name if route else next((other.name for other in methods.values()), "unknown")
         entry = Entry(space.next_seq(), time.time(), name, None, None, len(request.body))
         if request.broken:
             answer = problem(request.broken, "the request cannot be read", request.path)
         elif not methods:
             answer = problem(404, "no such route", request.path)
-        elif endpoint is None:
+        elif route is None:
             allow = f"Allow: {', '.join(methods)}\r\n"
             answer = problem(405, f"{request.method} is not allowed here", request.path, lines=allow)
         else:
-            answer = self._routed(request, endpoint, entry)
+            answer = self._routed(request, route, parts, key, entry)
         entry.status = answer.status_sent
         stats = space.stats
         stats.requests[name] += 1
@@ -68,90 +67,94 @@ class Api:
         answer.delay += space.options.latency
         return answer
 
-    def _routed(self, request: Request, endpoint: Endpoint, entry: Entry) -> Answer:
-        space = self._space
-        try:
-            document = orjson.loads(request.body)
-        except orjson.JSONDecodeError:
-            document = _UNREAD
+    def _find(self, path: str) -> tuple[Mapping[str, Route], Mapping[str, str]]:
+        """Return the routes of a path by method, and the variable parts of the path."""
+        methods = self._whole.get(path)
+        if methods is not None:
+            return methods, {}
+        segments = path.split("/")
+        for pattern, found in self._parted.items():
+            if len(pattern) == len(segments) and all(
+                wanted == given or (wanted.startswith("{") and given)
+                for wanted, given in zip(pattern, segments, strict=True)
+            ):
+                pairs = zip(pattern, segments, strict=True)
+                return found, {name[1:-1]: text for name, text in pairs if name.startswith("{")}
+        return {}, {}
+
+    def _routed(
+        self,
+        request: Request,
+        route: Route,
+        parts: Mapping[str, str],
+        key: Key | None,
+        entry: Entry,
+    ) -> Answer:
+        document = _read(request.body)
         fields = document.get("data") if isinstance(document, dict) else None
         if isinstance(fields, dict):
             entry.body = request.body
-        if space.is_revoked or request.authorization != f"Bearer {space.key}":
+        if key is None or key.is_revoked:
             entry.outcome = "unauthorized"
             return _unauthorized(request)
-        if not space.bucket.has(endpoint.cost):
+        space = key.space
+        cost = self._costs.get(route.name, route.cost)
+        if not key.bucket.has(cost):
             entry.outcome = "throttled"
             wait = space.options.retry_after
-            lines = space.bucket.headers(0) + (f"Retry-After: {wait}\r\n" if wait else "")
+            lines = key.bucket.headers(0) + (f"Retry-After: {wait}\r\n" if wait else "")
             return problem(429, "rate limit exceeded", request.path, lines=lines)
-        fault = space.faults.draw(endpoint.name, fields if isinstance(fields, dict) else {})
+        fault = space.faults.draw(route.name, _contact(route, fields))
+        call = Call(space, request, document, parts, entry, fault)
         if fault is None:
-            answer = endpoint.act(request, document, entry, None)
-            answer.lines += self._charge(endpoint.cost)
+            answer = route.act(call)
+            answer.lines += _charge(key, cost)
             return answer
         space.stats.faults[fault.kind] += 1
         entry.fault = fault.kind
-        return self._faulty(fault, request, endpoint, document, entry)
+        return _faulty(fault, call, route, key, cost)
 
-    def _charge(self, cost: int) -> str:
-        self._space.bucket.take(cost)
-        self._space.stats.tokens += cost
-        return self._space.bucket.headers(cost)
 
-    def _faulty(
-        self, fault: Fault, request: Request, endpoint: Endpoint, document: Any, entry: Entry
-    ) -> Answer:
-        """Answer a request that a fault has hit; what ends before the bucket costs nothing."""
-        if lets_through(fault):
-            answer = endpoint.act(request, document, entry, fault)
-        else:
-            entry.outcome = "fault"
-            answer = Answer(202)
-        if fault.kind == "reset_before":
-            return Answer(202, manner="reset")
-        if fault.kind == "revoke":
-            self._space.is_revoked = True
-            return _unauthorized(request)
-        is_free = fault.kind == "status" and fault.parameters["status"] in (401, 429)
-        lines = self._charge(0 if is_free else endpoint.cost)
-        return disturbed(fault, request.path, answer, lines)
+def _read(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return UNREAD
 
-    def _upsert(self, request: Request, document: Any, entry: Entry, fault: Fault | None) -> Answer:
-        if document is _UNREAD:
-            return problem(400, "the body is not JSON", request.path)
-        found = _envelope_complaints(document)
-        if found:
-            return problem(422, "validation failed", request.path, found)
-        late = fault.parameters["seconds"] if fault and fault.kind == "late" else 0.0
-        self._space.pending.add(entry, time.monotonic() + self._space.options.lag + late)
-        self._wake()
-        return Answer(202)
+
+def _contact(route: Route, data: Any) -> dict[str, Any] | None:
+    """Return the contact a request sends, which its endpoint may still refuse; None when it sends none."""
+    if route.name in ("create", "replace") and isinstance(data, dict):
+        data = data.get("contact")
+    elif route.name != "upsert":
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _charge(key: Key, cost: int) -> str:
+    key.bucket.take(cost)
+    key.space.stats.tokens += cost
+    return key.bucket.headers(cost)
+
+
+def _faulty(fault: Fault, call: Call, route: Route, key: Key, cost: int) -> Answer:
+    """Answer a request that a fault has hit; what ends before the bucket costs nothing."""
+    if lets_through(fault):
+        answer = route.act(call)
+    else:
+        call.entry.outcome = "fault"
+        answer = Answer(202)
+    if fault.kind == "reset_before":
+        return Answer(202, manner="reset")
+    if fault.kind == "revoke":
+        key.is_revoked = True
+        return _unauthorized(call.request)
+    is_free = fault.kind == "status" and fault.parameters["status"] in (401, 429)
+    lines = _charge(key, 0 if is_free else cost)
+    return disturbed(fault, call.request.path, answer, lines)
 
 
 def _unauthorized(request: Request) -> Answer:
     return problem(
         401, "the access token is missing or not valid", request.path, lines="WWW-Authenticate: Bearer\r\n"
     )
-
-
-def _envelope_complaints(document: object) -> list[Complaint]:
-    if not isinstance(document, dict):
-        return [Complaint("body", "expected object", document)]
-    found = [
-        Complaint("body", f"expected required property {name} to be present", document)
-        for name in ("kind", "data")
-        if name not in document
-    ]
-    found += [
-        Complaint(f"body.{name}", "unexpected property", value)
-        for name, value in document.items()
-        if name not in ("kind", "data")
-    ]
-    if document.get("kind", "contact") != "contact":
-        found.append(Complaint("body.kind", 'expected value to be "contact"', document["kind"]))
-    fields = document.get("data", {})
-    if not isinstance(fields, dict):
-        found.append(Complaint("body.data", "expected object", fields))
-        return found
-    return found + complaints(fields)

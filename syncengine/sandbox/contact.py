@@ -1,12 +1,20 @@
-"""A contact in the shape of Qomon's upsert: its fields, what is refused at once, and how an update merges.
+"""A contact in the shape of Qomon's upsert: its fields, what is refused or dropped, how an update merges.
 
-Source: Qomon API reference, "Upsert a contact", and guide, "Create and update contacts". Where they are
-silent the choice is written at `merge`.
+Sources: Qomon API reference, "Upsert a contact", and guide, "Create and update contacts". Wrong types are
+refused at once (`complaints`), names that mean nothing drop the whole contact later (`cause_of_drop`). Where
+both are silent `unknowns` answers. Kept apart from what is sent: `answers` holds the answers to all forms,
+whatever their type, see `sandbox.answering`.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from syncengine.sandbox.answering import answered, withdrawn
+from syncengine.sandbox.dates import span
+from syncengine.sandbox.forms import KINDS, Forms, Resolved
+from syncengine.sandbox.parts import addressed, e164, noted, tagged
+from syncengine.sandbox.unknowns import Unknowns
 
 TEXTS = frozenset(
     (
@@ -20,10 +28,14 @@ ADDRESS_PARTS = frozenset(
         "citycode", "county", "state", "country", "pollingstation", "latitude", "longitude",
     )
 )  # fmt: skip
-ADVANCED = ("consents", "status", "forms", "custom_fields", "actions", "name_presences")
+ADVANCED = tuple(KINDS)
+UNLISTED = ("gender", "external_id")
+"""Fields that clients send, though no write schema has them."""
 LARGEST_ID = 2**63 - 1
 
+_IN_PARTS = frozenset(("address", "tags", "notes", "phone", "mobile"))
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class Complaint(NamedTuple):
@@ -49,66 +61,105 @@ def complaints(fields: Mapping[str, Any], where: str = "body.data") -> list[Comp
     return found
 
 
-def unknown_field(fields: Mapping[str, Any]) -> str | None:
-    """Return the first field Qomon does not know, `address.…` included, else None."""
+def unknown_field(fields: Mapping[str, Any], unlisted: str = "drop") -> str | None:
+    """Return the first field Qomon does not know, `address.…` included, else None.
+
+    `unlisted` is the answer to the unknown of this name; a value that is no text is unknown in any case.
+    """
     if not fields.keys() <= _RULES.keys():
-        return next(name for name in fields if name not in _RULES)
+        for name, value in fields.items():
+            is_known = name in _RULES or (
+                name in UNLISTED and unlisted != "drop" and isinstance(value, str | None)
+            )
+            if not is_known:
+                return name
     for part in fields.get("address") or ():
         if part not in ADDRESS_PARTS and part != "id":
             return f"address.{part}"
     return None
 
 
-def merge(stored: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the contact that `sent` makes of `stored`; neither is changed.
+def answers_in(sent: Mapping[str, Any], forms: Forms) -> list[Resolved | str]:
+    """Return what each answer in a contact without complaints names, or why it names nothing."""
+    return [
+        forms.resolve(name, entry)
+        for name, entries in sent.items()
+        if name in KINDS
+        for entry in entries or ()
+    ]
 
-    Fields left out are kept (observed in live spaces). Our choices where Qomon says nothing: an empty text
-    is stored; `address` merges part by part; tags are added, each name once; a note is appended; an
-    advanced answer replaces the earlier answers to the same form, named by id or by label, and several
-    answers to one form in a request are all kept.
+
+def cause_of_drop(
+    sent: Mapping[str, Any], forms: Forms, unknowns: Unknowns, answers: list[Resolved | str] | None = None
+) -> str | None:
+    """Return why Qomon drops a contact after its 202, whole and without a word, else None.
+
+    `sent` is without complaints; `answers` are those in it, for who has them already. A dead id is another
+    cause, see `sandbox.pending`.
+    """
+    unknown = unknown_field(sent, unknowns.unlisted)
+    if unknown is not None:
+        return f"unknown field {unknown}"
+    birthdate = sent.get("birthdate")
+    if birthdate and unknowns.birthdates == "rfc3339" and not _is_date_time(birthdate):
+        return "the birthdate is no date-time of RFC 3339"
+    found = answers_in(sent, forms) if answers is None else answers
+    return next((cause for cause in found if isinstance(cause, str)), None)
+
+
+def merge(
+    stored: Mapping[str, Any],
+    sent: Mapping[str, Any],
+    forms: Forms,
+    unknowns: Unknowns,
+    now: float,
+    *,
+    answers: list[Resolved | str] | None = None,
+) -> dict[str, Any]:
+    """Return the contact that an upsert makes of `stored` ({}: of nobody); neither is changed.
+
+    `sent` is without complaints, and what `cause_of_drop` finds is left out; `answers` are those in it, for
+    who has them already. Fields left out are kept (observed in live spaces). An address' `id` is Qomon's own
+    and left out.
     """
     merged = dict(stored)
     for name, value in sent.items():
-        if value is None or name == "id":
+        if name == "id" or (name in UNLISTED and unknowns.unlisted != "store"):
             continue
-        if name == "address":
-            merged[name] = stored.get(name, {}) | {
-                part: text for part, text in value.items() if text is not None
-            }
-        elif name == "tags":
-            merged[name] = _added_tags(stored.get(name, []), value)
-        elif name == "notes":
-            merged[name] = _appended_notes(stored.get(name, []), value)
-        elif name in ADVANCED:
-            merged[name] = _answered(stored.get(name, []), value)
-        else:
+        if (value is None and unknowns.null == "clear") or (value == [] and unknowns.empty_list == "clear"):
+            _clear(merged, name, forms, now)
+        elif value and name not in KINDS:
+            is_plain = name not in _IN_PARTS
+            merged[name] = value if is_plain else _written(name, merged.get(name), value, unknowns, now)
+        elif value in (0, "") and (value != "" or unknowns.empty == "store"):  # False is 0
             merged[name] = value
+    found = answers_in(sent, forms) if answers is None else answers
+    resolved = [answer for answer in found if isinstance(answer, Resolved)]
+    if resolved:
+        merged["answers"] = answered(merged.get("answers", ()), resolved, forms, unknowns, now)
     return merged
 
 
-def _added_tags(stored: list[dict[str, Any]], sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    by_name = {tag["name"]: tag for tag in stored}
-    for tag in sent:
-        by_name.setdefault(tag["name"], {"name": tag["name"]})
-    return list(by_name.values())
+def _written(name: str, stored: Any, sent: Any, unknowns: Unknowns, now: float) -> Any:
+    """Return what becomes of one field of `_IN_PARTS`."""
+    if name == "address":
+        return addressed(stored or {}, sent, unknowns)
+    if name == "tags":
+        return tagged(stored or (), sent, unknowns.tags)
+    if name == "notes":
+        return noted(stored or (), sent, unknowns.notes, now)
+    return e164(sent) if unknowns.phones == "e164" else sent
 
 
-def _appended_notes(stored: list[dict[str, Any]], sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    added = [
-        {"id": number, "content": note.get("content") or "", "pinned": bool(note.get("pinned"))}
-        for number, note in enumerate(sent, start=len(stored) + 1)
-    ]
-    return stored + added
+def _clear(merged: dict[str, Any], name: str, forms: Forms, now: float) -> None:
+    if name not in KINDS:
+        merged.pop(name, None)
+    elif "answers" in merged:
+        merged["answers"] = withdrawn(merged["answers"], KINDS[name], forms, now)
 
 
-def _answered(stored: list[dict[str, Any]], sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    ids = {answer["id"] for answer in sent if answer.get("id")}
-    labels = {answer["label"] for answer in sent if answer.get("label")}
-    kept = [answer for answer in stored if answer.get("id") not in ids and answer.get("label") not in labels]
-    for answer in sent:
-        if answer not in kept:
-            kept.append(answer)
-    return kept
+def _is_date_time(text: str) -> bool:
+    return _DATE_TIME.fullmatch(text) is not None and span(text, 0.0) is not None
 
 
 def _text(where: str, value: object) -> Iterator[Complaint]:
@@ -138,6 +189,11 @@ def _number(where: str, value: object) -> Iterator[Complaint]:
 def _flag(where: str, value: object) -> Iterator[Complaint]:
     if not isinstance(value, bool):
         yield Complaint(where, "expected boolean", value)
+
+
+def _anything(_where: str, _value: object) -> Iterable[Complaint]:
+    """Accept what Qomon accepts and does not use: the date asked for an answer (observed)."""
+    return ()
 
 
 def _address(where: str, value: object) -> Iterable[Complaint]:
@@ -188,4 +244,9 @@ _RULES: dict[str, Rule] = dict.fromkeys(TEXTS, _text) | {
     "tags": _list_of(("name",), {"name": _text}),
     "notes": _list_of((), {"content": _text, "id": _id, "pinned": _flag}),
 }
-_RULES |= dict.fromkeys(ADVANCED, _list_of(("value",), {"id": _id, "label": _text, "value": _text}))
+_RULES |= dict.fromkeys(
+    ADVANCED,
+    _list_of(
+        ("value",), {"id": _id, "label": _text, "value": _text, "date": _anything, "donedate": _anything}
+    ),
+)

@@ -1,7 +1,7 @@
 """Faults as a TOML file says: which requests they hit and what goes wrong.
 
     [[fault]]
-    endpoint = "upsert"         # or "*"
+    endpoint = "upsert"         # one of `ENDPOINTS`; default "*", every one
     kind = "status"
     share = 0.05                # of the requests that are concerned, drawn from the seed; default 1
     after = 100                 # only from the endpoint's request number 100 on, counted from 1
@@ -11,7 +11,8 @@
 
 The first table that hits a request decides. Only requests with a valid key that find a token in the bucket
 are concerned, and each table draws from its own stream, so the same requests in the same order meet the same
-faults.
+faults. A request that sends no contact, such as a search, is never hit by a table with `where`; `drop` and
+`late` are about the upsert and hit nothing else.
 """
 
 import difflib
@@ -25,7 +26,8 @@ from typing import Any
 from syncengine.sandbox.contact import TEXTS
 from syncengine.sandbox.matching import fold
 
-ENDPOINTS = ("upsert", "*")
+ENDPOINTS = ("upsert", "create", "replace", "get", "delete", "search", "kpi", "forms", "form", "*")
+"""The names of the routes, and all of them."""
 _REQUIRED = object()
 
 # Per kind: its parameters with their defaults.
@@ -41,11 +43,14 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "slow_body": {"seconds": 5.0, "bytes": 50},
     "truncated": {"bytes": 1000},
     "huge": {"bytes": 10_000_000},
+    "gzip_bomb": {"bytes": 10_000_000},
+    "gzip_members": {"members": 10_000},
     "headers": {},
     "drop": {},
     "late": {"seconds": _REQUIRED},
     "revoke": {},
 }
+_OF_THE_UPSERT = ("drop", "late")
 _SELECTORS = ("endpoint", "kind", "share", "after", "count", "where")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -68,18 +73,22 @@ class Fault:
     stream: random.Random
     hits: int = 0
 
-    def is_hit(self, endpoint: str, number: int, fields: Mapping[str, Any]) -> bool:
+    def is_hit(self, endpoint: str, number: int, contact: Mapping[str, Any] | None) -> bool:
         """Say whether the endpoint's request `number`, with this contact, is hit; draws if concerned."""
         is_concerned = (
             self.endpoint in ("*", endpoint)
+            and (endpoint == "upsert" or self.kind not in _OF_THE_UPSERT)
             and number >= self.after
             and (self.count is None or self.hits < self.count)
-            and all(fold(fields.get(name)) == text for name, text in self.where.items())
+            and (not self.where or (contact is not None and self._is_about(contact)))
         )
         if not is_concerned or (self.share < 1 and self.stream.random() >= self.share):
             return False
         self.hits += 1
         return True
+
+    def _is_about(self, contact: Mapping[str, Any]) -> bool:
+        return all(fold(contact.get(name)) == text for name, text in self.where.items())
 
 
 class Faults:
@@ -99,13 +108,13 @@ class Faults:
             for number, table in enumerate(self._tables, start=1)
         ]
 
-    def draw(self, endpoint: str, fields: Mapping[str, Any]) -> Fault | None:
-        """Count a request and return the fault that hits it, if any."""
+    def draw(self, endpoint: str, contact: Mapping[str, Any] | None) -> Fault | None:
+        """Count a request, with the contact it sends if any, and return the fault that hits it, if any."""
         if not self._faults:
             return None
         number = self._numbers[endpoint] = self._numbers.get(endpoint, 0) + 1
         for fault in self._faults:
-            if fault.is_hit(endpoint, number, fields):
+            if fault.is_hit(endpoint, number, contact):
                 return fault
         return None
 
@@ -132,6 +141,8 @@ def _fault(where: str, table: Mapping[str, Any], stream: random.Random) -> Fault
     _known(where, table, (*_SELECTORS, *PARAMETERS[kind]), f" of kind {kind}")
     endpoint = table.get("endpoint", "*")
     _one_of(f"{where}: endpoint", endpoint, ENDPOINTS)
+    if kind in _OF_THE_UPSERT and endpoint not in ("upsert", "*"):
+        raise FaultsError(f"{where}: endpoint is {endpoint!r}: kind {kind} is about the upsert")
     share = table.get("share", 1.0)
     if type(share) not in (int, float) or not 0 <= share <= 1:
         raise FaultsError(f"{where}: share is {share!r}: it must be a number from 0 to 1")
@@ -172,6 +183,8 @@ def _parameter(where: str, table: Mapping[str, Any], kind: str, name: str) -> An
             type(value) is int and 1 <= value <= 1_000_000_000,
             "a whole number from 1 to 1000000000",
         )
+    elif name == "members":
+        is_right, wanted = type(value) is int and 1 <= value <= 1_000_000, "a whole number from 1 to 1000000"
     elif name in ("retry_after", "location"):
         is_right, wanted = (
             isinstance(value, str) and value.isprintable() and value.isascii(),

@@ -2,16 +2,22 @@
 
 Source: Qomon guide, "Create and update contacts". The rules are tried in order: the id; else the same mail
 with the given names; else the same surname and first name, told apart by birthdate and address; else the
-contact is new. How texts are compared and which of several matches wins is undocumented: here case and
-outer blanks do not count and the oldest wins.
+contact is new. How texts are compared is undocumented, hence `FOLDS`; of birthdates that are dates or times
+in ISO 8601 the day counts, which is our choice.
 """
 
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+Fold = Callable[[object], str]
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d(?=[Tt ])", re.ASCII)
 
 
 class Identity(NamedTuple):
-    """The texts that matching compares, each folded by `fold`; empty when absent."""
+    """The texts that matching compares, each folded; empty when absent."""
 
     mail: str
     firstname: str
@@ -28,13 +34,31 @@ class Identity(NamedTuple):
         return f"{self.surname}\x1f{self.firstname}" if self.surname else ""
 
 
+def exact(text: object) -> str:
+    """Return a text as it is; anything else is empty."""
+    return text if isinstance(text, str) else ""
+
+
 def fold(text: object) -> str:
-    """Return a text as it is compared: outer blanks and case do not count; anything but a text is empty."""
+    """Return a text without outer blanks and case; anything but a text is empty."""
     return text.strip().casefold() if isinstance(text, str) else ""
 
 
-def identity_of(fields: Mapping[str, Any]) -> Identity:
-    """Return the identity of a contact in the upsert's shape."""
+def loose(text: object) -> str:
+    """Return a text without outer blanks, case and accents; anything but a text is empty."""
+    folded = fold(text)
+    if folded.isascii():
+        return folded
+    letters = unicodedata.normalize("NFD", folded)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter)).strip()
+
+
+FOLDS: Mapping[str, Fold] = {"exact": exact, "folded": fold, "loose": loose}
+"""How texts are compared, by the answer to unknown `matching`: what folds to one text is the same."""
+
+
+def identity_of(fields: Mapping[str, Any], fold: Fold = fold) -> Identity:
+    """Return the identity of a contact in the upsert's shape, its texts folded by `fold`."""
     get = fields.get
     address = get("address") or {}
     city, postalcode, street = (
@@ -46,12 +70,17 @@ def identity_of(fields: Mapping[str, Any]) -> Identity:
         fold(get("mail")),
         fold(get("firstname")),
         fold(get("surname")),
-        fold(get("birthdate")),
+        _birthdate(fold(get("birthdate"))),
         city,
         postalcode,
         street,
         bool(city or postalcode or street) or any(fold(part) for part in address.values()),
     )
+
+
+def _birthdate(text: str) -> str:
+    day = _DAY.match(text) if len(text) > 10 else None
+    return day[0] if day else text
 
 
 def is_same_by_mail(sent: Identity, stored: Identity) -> bool:

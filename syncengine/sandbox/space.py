@@ -1,35 +1,33 @@
 """The state of one simulated Qomon space: what it holds, what it counts, what it still has to do."""
 
 import time
+from collections.abc import Callable
 
 from syncengine.sandbox.book import Book
-from syncengine.sandbox.bucket import Bucket
 from syncengine.sandbox.faults import Faults
+from syncengine.sandbox.forms import Forms
 from syncengine.sandbox.options import SandboxOptions
 from syncengine.sandbox.pending import Pending
 from syncengine.sandbox.sample import sample_contacts
 from syncengine.sandbox.stats import Stats
 
-_UNLIMITED = 1_000_000  # tokens, and tokens per second: more than any client can send
-
 
 class Space:
-    """One space with its one key and its one bucket."""
+    """One space: its contacts, forms, queue, history and faults. `wake` is called when it has work.
 
-    def __init__(self, options: SandboxOptions) -> None:
+    Raises FaultsError or FormsError for an unusable file.
+    """
+
+    def __init__(self, options: SandboxOptions, group_id: int, seed: int, wake: Callable[[], None]) -> None:
         self.options = options
-        self.key = options.key()
-        self.is_revoked = False
-        self.faults = Faults(options.faults, options.seed)
+        self.group_id = group_id
+        self.wake = wake
+        self.faults = Faults(options.faults, seed)
         self.stats = Stats()
-        self.book = Book()
-        self.book.create_many(sample_contacts(options.contacts, options.seed), time.time())
-        self.pending = Pending(self.book, self.stats)
-        self.bucket = (
-            Bucket(_UNLIMITED, _UNLIMITED, time.monotonic)
-            if options.unlimited
-            else Bucket(options.burst, options.rate, time.monotonic)
-        )
+        self.forms = Forms.read(options.forms) if options.forms else Forms.sample()
+        self.book = Book(options.unknowns.matching, options.unknowns.winner)
+        self.book.create_many(sample_contacts(options.contacts, seed, self.forms, time.time()))
+        self.pending = Pending(self.book, self.stats, self.forms, options.unknowns)
         self._seq = 0
 
     def next_seq(self) -> int:
@@ -38,14 +36,13 @@ class Space:
         return self._seq
 
     def reset(self) -> None:
-        """Empty the space: no contacts, history or counts, a full bucket, a valid key, all faults to come."""
+        """Empty the space: no contacts, history or counts, all faults to come, the forms as at the start."""
         self._seq = 0
-        self.is_revoked = False
         self.pending.clear()
         self.book.clear()
         self.stats.clear()
-        self.bucket.refill()
         self.faults.restart()
+        self.forms.restart()
 
     def close(self) -> None:
         """Let go of the temporary file."""

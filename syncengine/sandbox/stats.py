@@ -18,6 +18,7 @@ class Stats:
         self.statuses: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.staff: Counter[str] = Counter()
         self.tokens = 0
         self.connections = 0
         self.peak = self.handling
@@ -40,6 +41,7 @@ class Stats:
             "statuses": self.statuses,
             "outcomes": {outcome: number for outcome, number in self.outcomes.items() if number},
             "faults": self.faults,
+            "staff": self.staff,
             "tokens_used": self.tokens,
             "throttled": self.statuses["429"],
             "connections": self.connections,

@@ -37,7 +37,7 @@ class Answer:
     """What is sent back, and how.
 
     `lines` are further header lines, each with its line end. `delay` is the seconds to wait before.
-    `manner` says how much of it arrives: "whole", or "slow" (the body byte by byte over `seconds`),
+    `manner` says how much of it arrives: "whole", or "slow" (the body drop by drop over `seconds`),
     "truncated" (`missing` bytes of the announced body never come), "close" and "reset" (nothing, the
     connection ends), "hang" (nothing, it ends after `seconds`).
     """

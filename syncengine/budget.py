@@ -141,12 +141,13 @@ class Budget:
             before = self._burst, self._rate
             self._limit(headers.burst, headers.rate)
             is_news |= before != (self._burst, self._rate)
-        if headers.remaining is not None:
-            self._remaining = headers.remaining
-            level = headers.remaining * self._share - sum(self._open.values())
+        remaining = _remaining(headers)
+        if remaining is not None:
+            self._remaining = remaining
+            level = remaining * self._share - sum(self._open.values())
         else:
             level = -sum(self._open.values())  # a server without headers: as if from an empty bucket
-        if is_news or (headers.remaining is not None and self._is_above(level)):
+        if is_news or (remaining is not None and self._is_above(level)):
             self._is_probing = False
             await self._refill(level)
 
@@ -275,3 +276,12 @@ class Budget:
         cost, ticket = self._waiting.popleft()
         if not ticket.done():
             ticket.set_result(self._ticket(cost))
+
+
+def _remaining(headers: RateHeaders) -> float | None:
+    """Return the tokens left: as told, else as follows from the seconds until the bucket is full."""
+    if headers.remaining is not None:
+        return headers.remaining
+    if headers.burst is None or headers.rate is None or headers.reset is None:
+        return None
+    return max(0.0, headers.burst - headers.reset * headers.rate)

@@ -33,6 +33,10 @@ from syncengine.sections import (
 DEFAULT_PATH = Path("syncengine.toml")
 
 
+LIVE = "SYNCENGINE_LIVE"
+"""No setting: lets the project's contract tests send to a real test space."""
+
+
 class Settings(Section):
     """All settings. Frozen; make them with `Settings.load` or `Settings.from_mapping`."""
 
@@ -232,7 +236,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[tuple[str, str], tuple
     for variable, text in environ.items():
         if variable in known:
             found[_section_and_key(known[variable])] = (f"environment variable {variable}", text)
-        elif variable.startswith("SYNCENGINE_"):
+        elif variable.startswith("SYNCENGINE_") and variable != LIVE:
             raise ConfigError(
                 f"environment variable {variable}: there is no such setting{nearest(variable, list(known))}"
             )

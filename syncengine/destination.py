@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from syncengine.budget import Budget
-from syncengine.errors import DestinationError, RateLimitedError, TransientError
 from syncengine.model import Change, Receipt
+from syncengine.paying import Paying
 
-UPSERT_TOKENS = 1.0
-"""First guess of an upsert's cost; the header of each answer tells."""
+UPSERT = "upsert"
+"""The route's name where its cost is learned."""
 
 
 class Destination(Protocol):
@@ -34,35 +33,24 @@ class CutOffError(asyncio.CancelledError):
 
 
 class Budgeted:
-    """A destination whose every attempt pays the shared budget and teaches it what the answer said."""
+    """A destination whose every attempt pays."""
 
-    def __init__(self, destination: Destination, budget: Budget) -> None:
+    def __init__(self, destination: Destination, paying: Paying) -> None:
         self._destination = destination
-        self._budget = budget
-        self._cost = UPSERT_TOKENS
+        self._paying = paying
 
     async def upsert(self, change: Change) -> Receipt:
         """Pay, then send. Errors pass through; CutOffError when cancelled after the payment."""
-        budget = self._budget
-        ticket = await budget.acquire(self._cost)
+        has_left = False
+
+        async def send() -> Receipt:
+            nonlocal has_left
+            has_left = True
+            return await self._destination.upsert(change)
+
         try:
-            receipt = await self._destination.upsert(change)
+            return await self._paying.send(UPSERT, send)
         except asyncio.CancelledError:
-            budget.returned(ticket, left=True)
-            raise CutOffError from None
-        except RateLimitedError as error:
-            await budget.throttle(ticket, error.rate)
+            if has_left:
+                raise CutOffError from None
             raise
-        except DestinationError as error:
-            if error.status is None:
-                budget.returned(ticket, left=isinstance(error, TransientError) and error.sent)
-            else:
-                await budget.answered(ticket, error.rate)
-            raise
-        except BaseException:
-            budget.returned(ticket, left=True)
-            raise
-        await budget.answered(ticket, receipt.rate)
-        if receipt.rate.cost:
-            self._cost = min(receipt.rate.cost, budget.burst)
-        return receipt

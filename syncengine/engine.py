@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import Any, Self
-
-from pydantic import SecretStr
 
 from syncengine.clock import Clock, Stop
 from syncengine.config import Settings
@@ -26,19 +25,15 @@ from syncengine.destination import Destination
 from syncengine.errors import ConfigError, SourceError, StoreError, SyncError
 from syncengine.load import LoadReport, LoadStopped, OpenedSource, load, open_mapped
 from syncengine.mapping import compile_mapping
-from syncengine.model import (
-    STOPPED_ON_PURPOSE,
-    Report,
-    Result,
-    ending,
-)
+from syncengine.model import STOPPED_ON_PURPOSE, Report, Result, ending
 from syncengine.outcome import NOT_FOUND_AGAIN
+from syncengine.paying import Paying
 from syncengine.preflight import MASS_CHANGE_FROM, held_classes, is_mass_change
 from syncengine.progress import Progress
-from syncengine.qomon.client import QomonDestination
+from syncengine.space import check_space, open_destination
 from syncengine.store import sending
 from syncengine.store.lock import RunLock
-from syncengine.store.store import Store
+from syncengine.store.store import Bound, Store
 from syncengine.store.thread import StoreThread
 from syncengine.store.views import changed_fields
 from syncengine.tally import Tally
@@ -148,8 +143,10 @@ class Engine:
             raise StoreError(f"{self.settings.state.path}: failed during an earlier run; open it again")
         opened = await self._open_source() if options.load and self.settings.source else None
         key = self.settings.api_key(self._environ) if self._destination is None else None
+        self._key = key
+        self._bound = Bound(None, needs_proof=False)
         if key is not None:
-            await self._at(
+            self._bound = await self._at(
                 self.store.bind,
                 self.settings.destination.base_url,
                 key.get_secret_value(),
@@ -168,7 +165,7 @@ class Engine:
         self._tally = Tally()
         self._deadline = self.settings.deadline(self._clock.wall())
         try:
-            await self._run_to_an_end(report, options, opened, self._destination or self._qomon(key))
+            await self._run_to_an_end(report, options, opened, self._destination or self._qomon())
         finally:
             report.seconds = self._clock.monotonic() - started
             await self._conclude(report)
@@ -207,14 +204,9 @@ class Engine:
             self._stop.set("error", "syncengine made a mistake; the traceback says where")
             raise
 
-    def _qomon(self, key: SecretStr | None) -> QomonDestination:
-        assert key is not None
-        return QomonDestination(
-            self.settings.destination.base_url,
-            key,
-            in_flight=self.settings.run.in_flight,
-            timeout=self.settings.run.timeout,
-        )
+    def _qomon(self) -> AbstractAsyncContextManager[Destination]:
+        assert self._key is not None
+        return open_destination(self.settings, self._key)
 
     # --- the run -----------------------------------------------------------------------------------------
 
@@ -240,8 +232,8 @@ class Engine:
             return
         due = await self._at(sending.count_due, self.store)
         self.progress.begin_sending(due.due, self._clock.monotonic())
-        if due.due:
-            await self._send(report, destination)
+        if due.due or self._bound.needs_proof:
+            await self._send(report, destination, options)
 
     async def _load(self, opened: OpenedSource, *, allow_shrink: bool, run: int | None) -> LoadReport:
         def note(rows: int) -> None:
@@ -280,7 +272,12 @@ class Engine:
         )
         return True
 
-    async def _send(self, report: Report, destination: AbstractAsyncContextManager[Destination]) -> None:
+    async def _send(
+        self,
+        report: Report,
+        destination: AbstractAsyncContextManager[Destination],
+        options: SyncOptions,
+    ) -> None:
         self._transfer = transfer = Transfer(
             self.settings,
             self.store,
@@ -292,6 +289,7 @@ class Engine:
             tally=self._tally,
             progress=self.progress,
             deadline=self._deadline,
+            first=await self._space_check(options),
         )
         try:
             await transfer.run(destination)
@@ -303,6 +301,25 @@ class Engine:
                 budget.throttled,
                 budget.tokens,
             )
+
+    async def _space_check(self, options: SyncOptions) -> Callable[[Paying], Awaitable[None]] | None:
+        """Return what shows that this is the file's space, None when there is nothing to show.
+
+        Needed for another key. Otherwise done once, as soon as there are contacts that a read could find.
+        """
+        key, bound = self._key, self._bound
+        if key is None or (bound.group_id is not None and not bound.needs_proof):
+            return None
+        accepted = await self._at(sending.count_accepted, self.store)
+        if not bound.needs_proof and not accepted:
+            return None
+
+        async def bind(group_id: int | None) -> None:
+            await self._at(
+                self.store.bind_group, key.get_secret_value(), group_id, same_space=options.same_space
+            )
+
+        return partial(check_space, self.settings, key, bind, is_needed=bound.needs_proof)
 
     # --- the end -----------------------------------------------------------------------------------------
 

@@ -22,14 +22,16 @@ happened, where, and what to do; they never hold a key, a body or a person's val
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class RateHeaders:
     """What an answer says about the bucket; None where it says nothing.
 
-    `burst`, `remaining`, `cost` in tokens, `rate` in tokens per second, `retry_after` in seconds.
+    `burst`, `remaining`, `cost` in tokens, `rate` in tokens per second, `retry_after` and `reset` (until the
+    bucket is full) in seconds.
     """
 
     burst: float | None = None
@@ -37,8 +39,24 @@ class RateHeaders:
     remaining: float | None = None
     cost: float | None = None
     retry_after: float | None = None
+    reset: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a refusing server said: problem+json (RFC 9457), or as much of it as there was.
+
+    `errors`: what is wrong, by place in the request (`body.data.mail`). Its words may repeat a person's
+    values, so no repr shows them.
+    """
+
+    title: str = field(default="", repr=False)
+    detail: str = field(default="", repr=False)
+    errors: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+NO_PROBLEM = Problem()
+WORDS_CHARACTERS = 500
 NO_HEADERS = RateHeaders()
 
 
@@ -118,14 +136,47 @@ class DestinationError(SyncError):
     """A request did not end in an acceptance.
 
     `status` is the HTTP status, None without an answer; `rate` is what that answer told of the bucket.
+    `title`, `detail` and `errors` (what is wrong, by place in the request) are the server's words: they may
+    repeat a person's values, so they belong into the store only, never into a log. The message, and with it
+    str and repr, names status and fields alone.
     """
 
     reason = "destination"
 
-    def __init__(self, message: str, *, status: int | None = None, rate: RateHeaders | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        rate: RateHeaders | None = None,
+        problem: Problem = NO_PROBLEM,
+    ) -> None:
         self.status = status
         self.rate = rate or NO_HEADERS
+        self._problem = problem
         super().__init__(message)
+
+    @property
+    def title(self) -> str:
+        """The problem's title, such as `Unprocessable Entity`; empty when the server gave none."""
+        return self._problem.title
+
+    @property
+    def detail(self) -> str:
+        """The problem's detail; empty when the server gave none."""
+        return self._problem.detail
+
+    @property
+    def errors(self) -> Mapping[str, str]:
+        """What is wrong by place in the request, such as `body.data.mail`."""
+        return self._problem.errors
+
+    @property
+    def words(self) -> str:
+        """All the server said, in one line of bounded length: for the store only."""
+        told = [text for text in (self.title, self.detail) if text]
+        told += [f"{place}: {message}" for place, message in self.errors.items()]
+        return "; ".join(told)[:WORDS_CHARACTERS]
 
 
 class TransientError(DestinationError):
@@ -134,10 +185,16 @@ class TransientError(DestinationError):
     reason = "outage"
 
     def __init__(
-        self, message: str, *, status: int | None = None, sent: bool, rate: RateHeaders | None = None
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        sent: bool,
+        rate: RateHeaders | None = None,
+        problem: Problem = NO_PROBLEM,
     ) -> None:
         self.sent = sent
-        super().__init__(message, status=status, rate=rate)
+        super().__init__(message, status=status, rate=rate, problem=problem)
 
 
 class RateLimitedError(TransientError):
@@ -145,17 +202,9 @@ class RateLimitedError(TransientError):
 
 
 class RejectedError(DestinationError):
-    """The destination refused this contact for good.
-
-    The message names status and fields, never values; `detail` holds the server's words, which may repeat
-    values: it belongs into the store only.
-    """
+    """The destination refused this contact, or this question, for good."""
 
     reason = "rejected"
-
-    def __init__(self, message: str, *, status: int, detail: str, rate: RateHeaders | None = None) -> None:
-        self.detail = detail
-        super().__init__(message, status=status, rate=rate)
 
 
 class ProtocolError(DestinationError):

@@ -1,4 +1,4 @@
-"""The outcome table: what an answer of the upsert route means, and what may be done next. Pure.
+"""The outcome table: what an answer means, and what may be done next with an upsert. Pure.
 
 In one place, because retry policy depends on identity: an upsert is idempotent only for a contact that the
 destination finds again.
@@ -43,13 +43,14 @@ class Step(StrEnum):
     STOP = "stop the run, blame nobody"
 
 
-def outcome_of(status: int, *, is_plain: bool) -> Outcome:
+def outcome_of(status: int, *, is_plain: bool, expected: int = ACCEPTED_STATUS) -> Outcome:
     """Return the outcome of an answered attempt.
 
-    `is_plain`: the answer has no body, or one that an API may send (no HTML, no `{"status": "fail"}`): a
-    captive portal or a proxy's login page answers 202 as well.
+    `expected`: the one status with which the route says yes. `is_plain`: the answer has no body, or one that
+    an API may send (no HTML, no `{"status": "fail"}`): a captive portal or a proxy's login page answers 202
+    as well.
     """
-    if status == ACCEPTED_STATUS:
+    if status == expected:
         return Outcome.ACCEPTED if is_plain else Outcome.BREACH
     if status in REJECTING:
         return Outcome.REJECTED

@@ -7,9 +7,10 @@ outage only one probe goes out every ten seconds, so that retries never outweigh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
+from typing import TypeVar
 
 from syncengine.budget import BudgetClosedError
 from syncengine.clock import Clock, Stop
@@ -22,8 +23,10 @@ from syncengine.errors import (
     UnauthorizedError,
 )
 from syncengine.model import Attempt, Change, Receipt, Result
-from syncengine.outcome import NOT_FOUND_AGAIN, Outcome, Step, step_after
+from syncengine.outcome import ATTEMPTS_PER_RUN, NOT_FOUND_AGAIN, Outcome, Step, step_after
 from syncengine.problems import MAY_HAVE_BEEN_CREATED, REJECTED
+
+T = TypeVar("T")
 
 BACKOFF_BASE = 0.5
 BACKOFF_CAP = 20.0
@@ -40,6 +43,33 @@ OUTAGE_LIMIT = 1800.0
 def backoff(attempt: int, random: Random) -> float:
     """Return the seconds before attempt `attempt + 1`: full jitter (AWS Builders' Library)."""
     return random.uniform(0.0, min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(attempt, 10)))
+
+
+async def again(
+    send: Callable[[], Awaitable[T]],
+    *,
+    clock: Clock,
+    random: Random,
+    may_repeat: Callable[[TransientError], bool] = lambda _error: True,
+) -> T:
+    """Repeat a single request until it is answered: for reads, which change nothing however often they come.
+
+    After a 429 the budget says when, OUTAGE_LIMIT seconds long; without a definite answer there are
+    ATTEMPTS_PER_RUN attempts with backoff, as far as `may_repeat` allows. Then the last error is raised.
+    """
+    began = clock.monotonic()
+    failures = 0
+    while True:
+        try:
+            return await send()
+        except RateLimitedError:
+            if clock.monotonic() - began > OUTAGE_LIMIT:
+                raise
+        except TransientError as error:
+            failures += 1
+            if failures == ATTEMPTS_PER_RUN or not may_repeat(error):
+                raise
+            await clock.sleep(backoff(failures, random))
 
 
 class Outage:
@@ -178,7 +208,7 @@ class Retrying:
                 self._outage.answered()
                 sends.count(Outcome.REJECTED)
                 return sends.receipt(
-                    Result.REJECTED, status=error.status, reason=f"{REJECTED} ({error})", detail=error.detail
+                    Result.REJECTED, status=error.status, reason=f"{REJECTED} ({error})", detail=error.words
                 )
             except RateLimitedError as error:
                 self._outage.throttled()

@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,9 +15,12 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+
+from syncengine.qomon.address import DEFAULT_URL, read_base_url, read_proxy
 
 
 def _not_empty(value: object) -> object:
@@ -115,41 +115,23 @@ class SourceSettings(Section):
 class DestinationSettings(Section):
     """`[destination]`: the Qomon space. `rate` in tokens per second, `burst` in tokens."""
 
-    base_url: str = "https://incoming.qomon.app"
+    base_url: str = DEFAULT_URL
     api_key_env: str = Field(default="QOMON_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     api_key_file: FilePath | None = None
     rate: float = Field(default=10.0, gt=0, le=100_000)
     burst: float = Field(default=100.0, ge=1, le=1_000_000)
     share: Share = 1.0
+    proxy: str = ""
 
     @field_validator("base_url")
     @classmethod
     def _safe_url(cls, value: str) -> str:
-        if re.search(r"[\s\x00-\x1f]", value):
-            raise ValueError("must not contain spaces or control characters")
-        try:
-            parts = urlsplit(value)
-            _ = parts.port
-        except ValueError:
-            raise ValueError("has an impossible host or port") from None
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must look like https://incoming.qomon.app")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("must not hold a user name or password")
-        if parts.query or parts.fragment:
-            raise ValueError("must not hold a query or fragment")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
-            raise ValueError("must begin with https:// (plain http only to this machine)")
-        return value.rstrip("/")
+        return read_base_url(value)
 
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    @field_validator("proxy")
+    @classmethod
+    def _usable_proxy(cls, value: str, others: ValidationInfo) -> str:
+        return read_proxy(value, others.data["base_url"]) if value and "base_url" in others.data else value
 
 
 class RunSettings(Section):

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from random import Random
 
-from syncengine.budget import MAX_PAUSE, Budget
+from syncengine.budget import MAX_PAUSE, Budget, BudgetClosedError
 from syncengine.checkpoint import Checkpointer
 from syncengine.clock import Clock, Stop
 from syncengine.config import Settings
 from syncengine.destination import Budgeted, Destination
 from syncengine.model import Candidate, Change, Receipt, Result
+from syncengine.paying import Paying
 from syncengine.producer import Producer
 from syncengine.progress import Progress
 from syncengine.queue import ClosableQueue
@@ -38,7 +40,8 @@ CRASHED_RUNS = 2
 class Transfer:
     """Sends what is due in run `run`. `deadline`: Unix time by which it must have ended, None without one.
 
-    Counts into `tally` and `progress`; the budget holds what the requests cost.
+    `first` is done before anything is sent, and pays the same budget; what it raises ends the run. Counts
+    into `tally` and `progress`; the budget holds what the requests cost.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Transfer:
         tally: Tally,
         progress: Progress,
         deadline: float | None,
+        first: Callable[[Paying], Awaitable[None]] | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -65,6 +69,7 @@ class Transfer:
         self._tally = tally
         self._progress = progress
         self._deadline = deadline
+        self._first = first
         self._outage = Outage(clock)
         self._queue: ClosableQueue[Change] = ClosableQueue(settings.run.in_flight)
         self._checkpointer = Checkpointer(self._commit, self._settled)
@@ -76,6 +81,7 @@ class Transfer:
             share=settings.destination.share,
             on_pause=lambda seconds: self._checkpointer.pause_until(clock.wall() + seconds),
         )
+        self._paying = Paying(self.budget)
 
     async def run(self, destination: AbstractAsyncContextManager[Destination]) -> None:
         """Send until nothing is due that may go, or the order to stop came.
@@ -85,7 +91,7 @@ class Transfer:
         self._producer = await self._new_producer()
         async with self.budget, destination as opened:
             sender = Retrying(
-                Budgeted(opened, self.budget),
+                Budgeted(opened, self._paying),
                 outage=self._outage,
                 stop=self._stop,
                 clock=self._clock,
@@ -127,6 +133,11 @@ class Transfer:
         await self._at(sending.withdraw_open, self._store, run=self._run)
 
     async def _work(self, sender: Destination) -> None:
+        if self._first is not None:
+            with suppress(BudgetClosedError):  # the order to stop came first
+                await self._first(self._paying)
+        if self._stop.is_set:
+            return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._producer.run(), name="producer")
             for number in range(self._settings.run.in_flight):

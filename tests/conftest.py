@@ -1,11 +1,15 @@
-"""Fixtures for every test of the pump."""
+"""What all tests share: fixed examples, and an ear for leaks."""
 
 import gc
 import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from test_engine_world import KEY, SURNAME
+
+settings.register_profile("fixed", derandomize=True, deadline=None)  # the same examples on every machine
+settings.load_profile("fixed")
 
 
 @pytest.fixture

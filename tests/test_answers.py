@@ -1,14 +1,16 @@
 """What answers say: any header and any body can be read, and no value of a person is repeated."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
-from syncengine.errors import NO_HEADERS
-from syncengine.qomon.answers import DETAIL_CHARACTERS, is_plain, rate_headers, refusal
+from syncengine.errors import NO_HEADERS, WORDS_CHARACTERS, RejectedError
+from syncengine.qomon.answers import is_plain, problem_of, rate_headers, server_date, summary
 
 NOW = datetime(2026, 10, 1, 12, 0, tzinfo=UTC)
 
@@ -129,13 +131,46 @@ def test_no_body_of_a_refusal_raises_and_its_reason_holds_field_names_only(answe
     import json  # noqa: PLC0415 - orjson refuses some of what hypothesis makes
 
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    reason, detail = refusal(422, body)
-    assert reason.startswith("HTTP 422")
-    assert len(detail) <= DETAIL_CHARACTERS
+    problem = problem_of(body)
+    assert summary(422, problem).startswith("HTTP 422")
+    assert re.fullmatch(r"HTTP 422(: [\w$.\[\]]+(, [\w$.\[\]]+)*(, …)?)?", summary(422, problem))
+    error = RejectedError(summary(422, problem), status=422, problem=problem)
+    assert len(error.words) <= WORDS_CHARACTERS
 
 
-def test_a_location_that_holds_a_value_is_left_out() -> None:
+def test_a_place_that_holds_a_value_is_left_out() -> None:
     body = b'{"errors":[{"location":"body.data.mail","message":"m"},{"location":"ada@example.org is bad"}]}'
-    reason, detail = refusal(422, body)
-    assert reason == "HTTP 422: mail"
-    assert "m" in detail
+    problem = problem_of(body)
+    assert summary(422, problem) == "HTTP 422: mail"
+    assert problem.errors == {"body.data.mail": "m", "ada@example.org is bad": ""}
+
+
+def test_a_refusal_is_one_error_whatever_its_spelling_and_shows_no_words() -> None:
+    whole = (
+        b'{"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"Zebedee is wrong",'
+        b'"instance":"/contacts/upsert","errors":[{"location":"body.data.mail","message":"not Zebedee",'
+        b'"value":"Zebedee"}]}'
+    )
+    for body, title, detail, errors in (
+        (whole, "Unprocessable Entity", "Zebedee is wrong", {"body.data.mail": "not Zebedee"}),
+        (b'{"status":"fail","message":"Zebedee"}', "", "Zebedee", {}),
+        (b'{"status":"fail"}', "", "", {}),
+        (b"Zebedee", "", "Zebedee", {}),
+        (b"", "", "", {}),
+    ):
+        problem = problem_of(body)
+        error = RejectedError(summary(422, problem), status=422, problem=problem)
+        assert (error.status, error.title, error.detail, dict(error.errors)) == (422, title, detail, errors)
+        for text in (str(error), repr(error), repr(error.__dict__)):
+            assert "Zebedee" not in text
+
+
+@pytest.mark.parametrize("name", ["X-Ratelimit-Reset", "X-Ratelimit-ResetTime", "x-ratelimit-RESETTIME"])
+def test_both_names_of_the_reset_header_are_read(name: str) -> None:
+    assert rate_headers(CIMultiDict({name: "7.5"})).reset == 7.5
+
+
+def test_the_date_of_an_answer_is_read_or_absent() -> None:
+    told = server_date({"Date": "Fri, 20 Nov 2026 19:00:00 GMT"})
+    assert told == datetime(2026, 11, 20, 19, tzinfo=UTC)
+    assert server_date({"Date": "soon"}) is server_date({}) is None

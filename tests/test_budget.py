@@ -182,6 +182,22 @@ def test_a_server_without_headers_is_sent_to_at_the_configured_rate() -> None:
     run_virtual(main())
 
 
+def test_the_seconds_until_full_stand_in_for_the_tokens_left() -> None:
+    async def main() -> None:
+        async with Budget(rate=1000, burst=1000) as budget:
+            first = await budget.acquire()
+            await budget.answered(first, RateHeaders(burst=40, rate=10, reset=3.5, cost=1))  # 5 are left
+            begun = now()
+            for _ in range(5):
+                await budget.acquire()
+            assert now() - begun < 0.01
+            await budget.acquire()
+            assert 0.09 <= now() - begun <= 0.11
+            assert budget.remaining == 5
+
+    run_virtual(main())
+
+
 def test_a_cost_above_the_bucket_waits_for_a_full_one() -> None:
     async def main() -> None:
         async with Budget(rate=10, burst=5) as budget:

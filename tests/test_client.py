@@ -1,270 +1,365 @@
-"""The HTTP edge against raw servers: what was sent, what was not, and what is never told."""
+"""The client against servers that misbehave: what is repeated, what is refused, and what is never told."""
+
+from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
-import struct
+import gzip
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import orjson
 import pytest
-from pydantic import SecretStr
 from test_engine_answers import raw_server, read_request
 from test_engine_world import KEY, SURNAME
-from test_tally import change
+from test_sandbox_client import Client
+from test_wire import closed_port, reset
 
-from syncengine.errors import DestinationError, ProtocolError, TransientError
-from syncengine.hashing import canonical
-from syncengine.model import Result
-from syncengine.qomon.client import BODY_CAP, QomonDestination
+from syncengine.clock import Clock
+from syncengine.errors import (
+    DestinationError,
+    ProtocolError,
+    RejectedError,
+    TransientError,
+    UnauthorizedError,
+)
+from syncengine.qomon import Contact, QomonClient, Query, where
+from syncengine.qomon.wire import READ_CAP
+from syncengine.sandbox import Sandbox, SandboxOptions
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
-ADA = change(1, canonical({"mail": "ada@canary.example", "surname": SURNAME}))
-ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
-Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+ADA = Contact(firstname="Ada", surname=SURNAME, mail="ada@canary.example")
+Respond = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def no_wait(_: float) -> None:
+    """Stand in for the pauses between attempts."""
+
+
+def reply(status: str, body: bytes = b"", content_type: str = "application/json", more: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+    return head.encode() + body
+
+
+def found(*contacts: dict[str, object]) -> bytes:
+    body = {"status": "success", "data": {"contacts": list(contacts) or None}}
+    return reply("200 OK", orjson.dumps(body))
 
 
 @asynccontextmanager
-async def client(
-    address: int | str, *, timeout: float = 5.0, in_flight: int = 1
-) -> AsyncIterator[QomonDestination]:
-    base_url = address if isinstance(address, str) else f"http://127.0.0.1:{address}"
-    async with QomonDestination(base_url, SecretStr(KEY), in_flight=in_flight, timeout=timeout) as opened:
+async def client(port: int, *, timeout: float = 5.0) -> AsyncIterator[QomonClient]:
+    async with QomonClient(
+        KEY,
+        base_url=f"http://127.0.0.1:{port}",
+        timeout=timeout,
+        rate=1000,
+        burst=1000,
+        clock=Clock(sleep=no_wait),
+    ) as opened:
         yield opened
 
 
-async def failure(address: int | str, *, timeout: float = 5.0) -> DestinationError:
-    async with client(address, timeout=timeout) as destination:
+def answering(*answers: bytes | None) -> tuple[Respond, list[bytes]]:
+    """Return a server that gives these answers in turn, then the last again; None resets the connection."""
+    requests: list[bytes] = []
+    left = list(answers)
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            requests.append(await read_request(reader))
+            answer = left.pop(0) if len(left) > 1 else left[0]
+            if answer is None:
+                reset(writer)
+                return
+            writer.write(answer)
+
+    return respond, requests
+
+
+async def failure(*answers: bytes | None, attempts: int = 1) -> DestinationError:
+    """Return the error of a search that gets these answers, after so many requests."""
+    respond, requests = answering(*answers)
+    async with raw_server(respond) as port, client(port) as qomon:
         with pytest.raises(DestinationError) as caught:
-            await destination.upsert(ADA)
+            await qomon.page()
+    assert len(requests) == attempts
     error = caught.value
-    for text in (str(error), repr(error), repr(error.__dict__), repr(error.__context__ or "")):
-        assert SURNAME not in text
     for text in (str(error), repr(error), repr(error.__dict__)):
+        assert SURNAME not in text
         assert KEY not in text
     assert error.__cause__ is None
     return error
 
 
-async def is_sent(address: int | str, *, timeout: float = 5.0) -> bool:
-    error = await failure(address, timeout=timeout)
+@pytest.mark.parametrize(
+    "first",
+    [None, reply("503 Service Unavailable"), reply("200 OK", b"{")[:-1] + b"", reply("502 Bad", b"<html>")],
+)
+async def test_a_read_without_an_answer_is_repeated(first: bytes | None) -> None:
+    if first is not None and first.endswith(b"\r\n\r\n") and b"Content-Length: 1" in first:
+        first = first.replace(b"Content-Length: 1", b"Connection: close\r\nContent-Length: 1")
+    respond, requests = answering(first, found({"id": 7}))
+    async with raw_server(respond) as port, client(port, timeout=0.5) as qomon:
+        assert [contact.id for contact in await qomon.page()] == [7]
+    assert len(requests) == 2
+
+
+async def test_a_read_gives_up_after_four_attempts() -> None:
+    error = await failure(reply("503 Service Unavailable"), attempts=4)
     assert isinstance(error, TransientError)
-    assert error.status is None
-    return error.sent
+    assert error.status == 503
 
 
-def reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection by RST."""
-    raw = writer.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def test_a_refused_connection_sent_nothing() -> None:
-    assert not await is_sent(closed_port())
-
-
-async def test_an_unknown_host_was_sent_nothing() -> None:
-    assert not await is_sent("http://no-such-host.invalid")
-
-
-async def test_a_connection_that_is_never_made_was_sent_nothing() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        port = listener.getsockname()[1]
-        fill = [socket.socket() for _ in range(4)]  # the backlog is full: further handshakes hang
-        for one in fill:
-            one.setblocking(False)
-            one.connect_ex(("127.0.0.1", port))
-        try:
-            assert not await is_sent(port, timeout=1.0)
-        finally:
-            for one in fill:
-                one.close()
-
-
-async def test_a_failed_handshake_sent_nothing() -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(10)
-        writer.write(b"this is no TLS\r\n")
-
-    async with raw_server(answer) as port:
-        assert not await is_sent(f"https://127.0.0.1:{port}")
-
-
-async def test_a_reset_after_the_request_may_have_sent_it() -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        reset(writer)
-
-    async with raw_server(answer) as port:
-        assert await is_sent(port)
-
-
-async def test_a_reset_before_the_request_was_read_may_have_sent_it() -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reset(writer)
-
-    async with raw_server(answer) as port:
-        assert await is_sent(port)
-
-
-async def test_a_silent_server_may_have_taken_it() -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        await asyncio.sleep(60)
-
-    async with raw_server(answer) as port:
-        assert await is_sent(port, timeout=0.3)
-
-
-async def test_a_connection_that_died_while_idle_may_have_taken_it() -> None:
-    """The server closes an idle connection just as we post on it: never `not sent`."""
+async def test_an_answer_that_breaks_off_is_no_answer() -> None:
+    cut = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
     seen = 0
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal seen
         await read_request(reader)
         seen += 1
-        writer.write(ACCEPTED)
+        writer.write(cut if seen < 3 else found({"id": 7}))
         await writer.drain()
-        await reader.readexactly(1)  # the next request has begun to arrive: too late
-        reset(writer)
+        writer.close()
 
-    async with raw_server(answer) as port, client(port) as destination:
-        assert (await destination.upsert(ADA)).result is Result.ACCEPTED
-        with pytest.raises(TransientError) as caught:
-            await destination.upsert(ADA)
-        assert caught.value.sent
-    assert seen == 1  # and aiohttp did not send it again by itself
-
-
-async def test_a_connection_closed_while_idle_is_not_used_again() -> None:
-    seen = 0
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal seen
-        await read_request(reader)
-        seen += 1
-        writer.write(ACCEPTED)
-
-    async with raw_server(answer) as port, client(port) as destination:
-        for _ in range(5):
-            with suppress(TransientError):  # the close may have been under way
-                await destination.upsert(ADA)
-            await asyncio.sleep(0.01)
-    assert seen >= 3
+    async with raw_server(respond) as port, client(port) as qomon:
+        assert [contact.id for contact in await qomon.page()] == [7]
+    assert seen == 3
 
 
 @pytest.mark.parametrize(
-    "head",
+    ("answer", "said"),
     [
-        b"garbage\r\n\r\n",
-        b"HTTP/1.1 202 Accepted\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n12",
-        b"HTTP/1.1 202 Accepted\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
-        b"HTTP/1.1 202 Acc",
-        b"HTTP/1.1 100 Continue\r\n\r\n" * 50,
-        b"",
+        (reply("302 Found", more="Location: http://127.0.0.1:9/\r\n"), "a redirect, which is never followed"),
+        (reply("200 OK", b"<html>Please log in</html>", "text/html"), "HTTP 200 with text/html"),
+        (reply("200 OK", b"not json"), "not what the API answers"),
+        (reply("200 OK", b"[]"), "not what the API answers"),
+        (reply("200 OK", b""), "not what the API answers"),
+        (reply("200 OK", b'{"status":"fail"}'), "not what the API answers"),
+        (reply("202 Accepted"), "HTTP 202"),
+        (reply("404 Not Found", b'{"status":404}'), "HTTP 404"),
+        (reply("200 OK", b'{"status":"success","data":{"contacts":5}}'), "something unexpected"),
+        (reply("200 OK", b'{"status":"success","data":{"contacts":[{"id":{}}]}}'), "something unexpected"),
     ],
-    ids=["garbage", "two lengths", "long header", "cut head", "only 100", "nothing"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_an_unreadable_answer_may_have_taken_it(head: bytes) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(head)
-
-    async with raw_server(answer) as port:
-        error = await failure(port)
-        assert not isinstance(error, TransientError) or error.sent
-
-
-async def test_connections_are_reused_and_bodies_are_read_up_to_the_cap() -> None:
-    connections = 0
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
-        while True:
-            await read_request(reader)
-            writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: %d\r\n\r\n" % BODY_CAP + b" " * BODY_CAP)
-
-    async with raw_server(answer) as port, client(port) as destination:
-        for _ in range(20):
-            await destination.upsert(ADA)
-    assert connections == 1
-
-
-async def test_cookies_are_not_kept_and_the_key_goes_in_one_header() -> None:
-    requests: list[bytes] = []
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            requests.append(await read_request(reader))
-            writer.write(b"HTTP/1.1 202 Accepted\r\nSet-Cookie: stick=1\r\nContent-Length: 0\r\n\r\n")
-
-    async with raw_server(answer) as port, client(port) as destination:
-        for _ in range(2):
-            await destination.upsert(ADA)
-    assert b"ookie" not in requests[1]
-    assert requests[0].count(KEY.encode()) == 1
-    assert b"Accept-Encoding: identity" in requests[0]
-    assert b"User-Agent: syncengine/" in requests[0]
-
-
-async def test_proxies_of_the_environment_see_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    visits = 0
-
-    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal visits
-        visits += 1
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(ACCEPTED)
-
-    async with raw_server(proxy) as decoy, raw_server(answer) as port:
-        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{decoy}")
-        async with client(port) as destination:
-            assert (await destination.upsert(ADA)).result is Result.ACCEPTED
-    assert visits == 0
-
-
-def certificate(folder: Path) -> ssl.SSLContext:
-    """Return a server's context with a certificate nobody has signed, made by the openssl command."""
-    import subprocess  # noqa: PLC0415 - for this test alone
-
-    key, crt = folder / "key.pem", folder / "crt.pem"
-    subprocess.run(
-        f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout {key} -out {crt}".split(),
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(crt, key)
-    return context
-
-
-async def test_a_certificate_nobody_signed_stops_the_run_and_nothing_is_sent(tmp_path: Path) -> None:
-    received = b""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal received
-        received += await reader.read(1000)
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=certificate(tmp_path))
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        error = await failure(f"https://localhost:{port}")
+async def test_what_the_api_does_not_answer_is_a_breach(answer: bytes, said: str) -> None:
+    error = await failure(answer)
     assert isinstance(error, ProtocolError)
-    assert "certificate" in str(error)
-    assert received == b""
+    assert said in str(error)
+
+
+async def test_a_compression_bomb_is_never_unpacked() -> None:
+    bomb = gzip.compress(b"[" * 200_000_000, compresslevel=1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    error = await failure(reply("200 OK", bomb, more="Content-Encoding: gzip\r\n"))
+    assert isinstance(error, ProtocolError)
+    assert "compressed, which was not asked for" in str(error)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KB, of 200 MB unpacked
+
+
+async def test_an_endless_answer_is_cut() -> None:
+    sent = 0
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[")
+        block = b" " * 1_000_000
+        while not writer.is_closing():
+            writer.write(block)
+            await writer.drain()
+            sent += len(block)
+
+    async with raw_server(respond) as port, client(port) as qomon:
+        with pytest.raises(ProtocolError, match="longer than anything the API answers"):
+            await qomon.page()
+    assert sent < READ_CAP + 16_000_000
+
+
+async def test_a_refused_question_tells_what_and_where_but_not_in_its_repr() -> None:
+    problem = {
+        "title": "Unprocessable Entity",
+        "status": 422,
+        "detail": f"{SURNAME} is not a date",
+        "errors": [
+            {
+                "location": "body.data.advanced_search.query",
+                "message": f"not {SURNAME}",
+                "value": SURNAME,
+            }
+        ],
+    }
+    error = await failure(
+        reply("422 Unprocessable Entity", orjson.dumps(problem), "application/problem+json")
+    )
+    assert isinstance(error, RejectedError)
+    assert str(error) == "HTTP 422: advanced_search.query"
+    assert (error.status, error.title) == (422, "Unprocessable Entity")
+    assert SURNAME in error.detail
+    assert list(error.errors) == ["body.data.advanced_search.query"]
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+async def test_a_refused_key_is_not_tried_again(status: str) -> None:
+    assert isinstance(await failure(reply(status)), UnauthorizedError)
+
+
+async def test_a_429_is_waited_for_and_the_read_repeated() -> None:
+    respond, requests = answering(reply("429 Too Many", more="Retry-After: 0\r\n"), found({"id": 7}))
+    async with (
+        raw_server(respond) as port,
+        QomonClient(KEY, base_url=f"http://127.0.0.1:{port}", rate=1e5) as qomon,
+    ):
+        assert len(await qomon.page()) == 1
+        assert (qomon.budget.throttled, qomon.budget.requests) == (1, 2)
+    assert len(requests) == 2
+
+
+async def test_nobody_there_is_none_and_only_where_there_may_be_nobody() -> None:
+    respond, _ = answering(reply("404 Not Found", b'{"title":"Not Found","status":404}'))
+    async with raw_server(respond) as port, client(port) as qomon:
+        assert await qomon.contact(1) is None
+        assert await qomon.form(1) is None
+        with pytest.raises(ProtocolError):
+            await qomon.forms("consent")
+    respond, _ = answering(reply("404 Not Found", b"<html>no such page</html>", "text/html"))
+    async with raw_server(respond) as port, client(port) as qomon:
+        with pytest.raises(ProtocolError):  # somebody else's 404: a wrong base URL deletes nobody
+            await qomon.contact(1)
+
+
+# --- writing one contact
+
+
+async def test_an_upsert_that_may_have_been_taken_is_not_repeated() -> None:
+    respond, requests = answering(None)
+    async with raw_server(respond) as port, client(port) as qomon:
+        with pytest.raises(TransientError) as caught:
+            await qomon.upsert(ADA)
+    assert caught.value.sent
+    assert len(requests) == 1
+
+
+async def test_an_upsert_that_never_left_is_repeated() -> None:
+    port = closed_port()
+    servers: list[asyncio.Server] = []
+    waits = 0
+
+    async def open_late(_: float) -> None:
+        nonlocal waits
+        waits += 1
+        servers.append(await asyncio.start_server(respond, "127.0.0.1", port))
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(reply("202 Accepted"))
+        await writer.drain()
+        writer.close()
+
+    async with QomonClient(KEY, base_url=f"http://127.0.0.1:{port}", clock=Clock(sleep=open_late)) as qomon:
+        await qomon.upsert(ADA)
+    assert waits == 1
+    servers[0].close()
+    await servers[0].wait_closed()
+
+
+async def test_an_upsert_refused_for_its_pace_is_repeated() -> None:
+    respond, requests = answering(reply("429 Too Many", more="Retry-After: 0\r\n"), reply("202 Accepted"))
+    async with (
+        raw_server(respond) as port,
+        QomonClient(KEY, base_url=f"http://127.0.0.1:{port}", rate=1e5) as qomon,
+    ):
+        await qomon.upsert(ADA)
+    assert len(requests) == 2
+
+
+@pytest.mark.parametrize(
+    "answer", [reply("200 OK"), reply("204 No Content"), reply("202 Accepted", b"<html>")]
+)
+async def test_another_yes_than_202_is_no_yes(answer: bytes) -> None:
+    respond, _ = answering(answer)
+    async with raw_server(respond) as port, client(port) as qomon:
+        with pytest.raises(ProtocolError):
+            await qomon.upsert(ADA)
+
+
+async def test_what_qomon_would_drop_is_refused_before_it_is_sent() -> None:
+    async with client(closed_port()) as qomon:
+        with pytest.raises(ValueError, match="gender"):
+            await qomon.upsert(Contact(surname="A", gender="F"))
+
+
+# --- the client itself
+
+
+def test_no_repr_shows_the_key_or_a_contact() -> None:
+    qomon = QomonClient(KEY)
+    assert KEY not in repr(qomon)
+    assert KEY not in repr(qomon.__dict__)
+    assert KEY not in repr(qomon.wire.__dict__)
+    assert SURNAME not in repr(ADA)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"base_url": "http://qomon.example"}, "must begin with https://"),
+        ({"base_url": "ftp://qomon.example"}, "must look like"),
+        ({"api_key": "a\nb"}, "no header can carry"),
+        ({"api_key": ""}, "empty"),
+    ],
+)
+def test_an_impossible_key_or_address_is_refused(given: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        QomonClient(**({"api_key": KEY} | given))  # type: ignore[arg-type]
+
+
+async def test_impossible_questions_are_not_asked() -> None:
+    async with client(closed_port()) as qomon:
+        for number in (0, -1):
+            with pytest.raises(ValueError, match="positive"):
+                await qomon.contact(number)
+        with pytest.raises(ValueError, match="1 to 1000"):
+            await qomon.page(per_page=1001)
+        with pytest.raises(ValueError, match="is no type of form"):
+            await qomon.forms("consents")
+
+
+async def test_the_clock_difference_is_told(tmp_path: Path) -> None:
+    async with Sandbox(SandboxOptions(unlimited=True)) as server:
+        ahead = Clock(wall=lambda: __import__("time").time() + 3600)
+        async with QomonClient(server.api_key, base_url=server.base_url, clock=ahead) as qomon:
+            await qomon.page(per_page=1)
+            assert qomon.clock_difference is not None
+            assert 3599 <= qomon.clock_difference <= 3602
+
+
+async def test_a_search_is_asked_in_qomons_words() -> None:
+    async with Sandbox(SandboxOptions(unlimited=True)) as server:
+        async with QomonClient(server.api_key, base_url=server.base_url) as qomon:
+            await qomon.page(
+                Query.all(where("mail").eql_strict("a@b.example")), page=2, per_page=5, sort="mail"
+            )
+        (entry,) = (await Client(server.base_url, server.api_key).send("GET", "/_sandbox/history")).content[
+            "requests"
+        ]
+    assert entry["data"] == {
+        "advanced_search": {
+            "query": {
+                "$all": [
+                    {
+                        "$all": [
+                            {"$condition": {"attr": "mail", "ope": "eql:strictdata", "value": "a@b.example"}}
+                        ]
+                    }
+                ]
+            },
+            "per_page": 5,
+            "page": 2,
+            "sort_attr": "mail",
+            "sort_asc": True,
+        }
+    }

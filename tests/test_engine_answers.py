@@ -55,8 +55,8 @@ async def raw_server(
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-    return head + await reader.readexactly(length)
+    _, found, rest = head.lower().partition(b"content-length: ")  # a GET has none
+    return head + await reader.readexactly(int(rest.split(b"\r\n")[0]) if found else 0)
 
 
 # --- protocol breaches: nothing is marked, the run stops -----------------------------------------------

@@ -19,7 +19,7 @@ IN_FLIGHT = 16
 async def repeats(w: World) -> int:
     """Return how many upserts since the last look carried what was already carried before."""
     before = Counter(orjson.dumps(entry["data"]) for entry in w.last)
-    fresh = await w.history()
+    fresh = [entry for entry in await w.history() if entry["endpoint"] == "upsert"]
     w.last += fresh
     return sum((before[orjson.dumps(entry["data"])] > 0) for entry in fresh)
 
@@ -117,7 +117,7 @@ async def test_a_signal_ends_a_sync_in_order_and_its_resume_repeats_nothing(
         again = await resumed.report()
         assert await repeats(w) == 0
         assert (again["outcome"], again["repeated"]) == ("done", 0)
-        assert again["requests"] == report["remaining"]
+        assert again["requests"] == report["remaining"] + 1  # a read learns the space's group
 
 
 async def test_a_kill_at_an_empty_bucket_is_followed_by_no_burst(tmp_path: Path) -> None:

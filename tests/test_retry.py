@@ -16,6 +16,7 @@ from syncengine.clock import Stop
 from syncengine.destination import CutOffError
 from syncengine.errors import (
     NO_HEADERS,
+    Problem,
     ProtocolError,
     RateHeaders,
     RateLimitedError,
@@ -112,7 +113,9 @@ def test_every_attempt_that_settled_nothing_is_noted() -> None:
 
 
 def test_a_rejection_after_an_unknown_result_is_a_repeat() -> None:
-    receipt, _, _ = follow([LOST, RejectedError("HTTP 422", status=422, detail="d")], CONFIRMED)
+    receipt, _, _ = follow(
+        [LOST, RejectedError("HTTP 422", status=422, problem=Problem(detail="d"))], CONFIRMED
+    )
     assert (receipt.result, receipt.requests, receipt.repeats) == (Result.REJECTED, 2, 1)
 
 

@@ -406,6 +406,27 @@ def test_another_url_is_refused_and_another_key_until_same_space_is_said(
         assert not file.exists() or b"key-" not in file.read_bytes()
 
 
+def test_once_a_group_is_known_another_key_needs_the_proof_of_a_read(tmp_path: Path) -> None:
+    with opened(tmp_path / "state.db") as store:
+        assert store.bind("https://a.example", "key-one") == (None, False)
+        store.bind_group("key-one", 1001)
+        assert store.bind("https://a.example", "key-one") == (1001, False)
+
+        assert store.bind("https://a.example", "key-two") == (1001, True)
+        assert store.bind("https://a.example", "key-two", same_space=True) == (1001, True)
+        with pytest.raises(ConfigError, match="group_id 1001, but this API key opens 1002; nothing was sent"):
+            store.bind_group("key-two", 1002, same_space=True)
+        with pytest.raises(ConfigError, match="shows no contact that could prove it"):
+            store.bind_group("key-two", None)
+        assert store.bind("https://a.example", "key-two") == (1001, True)  # and nothing let it in
+
+        store.bind_group("key-two", 1001)
+        assert store.bind("https://a.example", "key-two") == (1001, False)
+        assert store.bind("https://a.example", "key-one") == (1001, True)
+        store.bind_group("key-one", None, same_space=True)
+        assert store.bind("https://a.example", "key-one") == (1001, False)
+
+
 def test_a_second_store_object_in_one_process_needs_the_lock_too(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with opened(path), pytest.raises(StoreError, match="is in use by process"), opened(path):

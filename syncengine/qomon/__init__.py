@@ -1,1 +1,65 @@
-"""Everything that is spelled Qomon's way: fields, bodies, answers, rate headers."""
+"""Everything that is spelled Qomon's way: fields, bodies, answers, searches, forms.
+
+The client is of use on its own::
+
+    from syncengine.qomon import QomonClient, Query, where
+
+    async with QomonClient(key) as qomon:
+        async for contact in qomon.search(Query.all(where("address.city").eql("Lyon"))):
+            ...
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from syncengine.qomon.client import QomonClient
+    from syncengine.qomon.contact import Answer, Contact, Note
+    from syncengine.qomon.forms import Form, Forms, Option, decode
+    from syncengine.qomon.query import (
+        EVERYBODY,
+        Query,
+        all_of,
+        any_of,
+        custom_field,
+        form,
+        server_time,
+        where,
+    )
+
+__all__ = [
+    "EVERYBODY",
+    "Answer",
+    "Contact",
+    "Form",
+    "Forms",
+    "Note",
+    "Option",
+    "QomonClient",
+    "Query",
+    "all_of",
+    "any_of",
+    "custom_field",
+    "decode",
+    "form",
+    "server_time",
+    "where",
+]
+
+_HOMES = {
+    "QomonClient": "client",
+    **dict.fromkeys(("Answer", "Contact", "Note"), "contact"),
+    **dict.fromkeys(("Form", "Forms", "Option", "decode"), "forms"),
+    **dict.fromkeys(
+        ("EVERYBODY", "Query", "all_of", "any_of", "custom_field", "form", "server_time", "where"), "query"
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: a mapping needs no HTTP."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

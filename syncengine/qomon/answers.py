@@ -1,26 +1,27 @@
-"""What Qomon's answers say: the rate headers, and why a contact was refused. Pure.
+"""What Qomon's answers say besides their content: rate headers, date, why something was refused. Pure.
 
-Sources: Qomon documentation, "Rate limiting" (bucket headers; the reset header's name is ambiguous), and
-the reference's error model, problem+json after RFC 9457.
+Sources: Qomon guide, "Rate limits" (bucket headers; the stored page leaves open whether the last is called
+`X-Ratelimit-Reset` or `-ResetTime`: both are read), and the reference's error model, problem+json after
+RFC 9457. Older pages describe a bare `{"status": "fail"}`, live answers carry real statuses: both are read.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from datetime import UTC
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any
 
 import orjson
 
-from syncengine.errors import RateHeaders
+from syncengine.errors import NO_PROBLEM, WORDS_CHARACTERS, Problem, RateHeaders
 
+RESET_NAMES = ("X-Ratelimit-Reset", "X-Ratelimit-ResetTime")
 _LIMIT = re.compile(r"(burst|rate)\s*[:=]\s*([0-9]*\.?[0-9]+)", re.IGNORECASE)
 LOCATIONS_SHOWN = 5
-DETAIL_CHARACTERS = 500
+ERRORS_KEPT = 50
 
 
 def rate_headers(headers: Mapping[str, str]) -> RateHeaders:
@@ -32,7 +33,13 @@ def rate_headers(headers: Mapping[str, str]) -> RateHeaders:
         remaining=_number(headers.get("X-Ratelimit-Remaining")),
         cost=_number(headers.get("X-Ratelimit-Cost")),
         retry_after=_retry_after(headers),
+        reset=_first(_number(headers.get(name)) for name in RESET_NAMES),
     )
+
+
+def server_date(headers: Mapping[str, str]) -> datetime | None:
+    """Return the answer's own `Date`, None without a readable one."""
+    return _date(headers.get("Date", ""))
 
 
 @lru_cache(maxsize=8)  # it is the same in every answer
@@ -58,13 +65,20 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     seconds = _number(text)
     if seconds is not None:
         return seconds
+    until, now = _date(text), server_date(headers)
+    return None if until is None or now is None else max(0.0, (until - now).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
     try:
-        until = parsedate_to_datetime(text)
-        now = parsedate_to_datetime(headers.get("Date", ""))
+        read = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    gap = until.replace(tzinfo=until.tzinfo or UTC) - now.replace(tzinfo=now.tzinfo or UTC)
-    return max(0.0, gap.total_seconds())
+    return read.replace(tzinfo=read.tzinfo or UTC)
+
+
+def _first(numbers: Iterable[float | None]) -> float | None:
+    return next((number for number in numbers if number is not None), None)
 
 
 def is_plain(content_type: str, body: bytes, *, is_whole: bool = True) -> bool:
@@ -85,30 +99,41 @@ def is_plain(content_type: str, body: bytes, *, is_whole: bool = True) -> bool:
     return not (isinstance(answer, dict) and str(answer.get("status", "")).lower() in {"fail", "error"})
 
 
-def refusal(status: int, body: bytes) -> tuple[str, str]:
-    """Return why a contact was refused: a summary without values, and what the server said (capped).
-
-    The summary names the status and the fields: `HTTP 422: mail, address.city`. A server's words may
-    repeat a person's values, so they are kept apart.
-    """
+def problem_of(body: bytes) -> Problem:
+    """Return what a refusal says: problem+json, a bare `{"status": "fail"}`, or text. Never raises."""
+    text = body.strip()
+    if not text:
+        return NO_PROBLEM
     try:
-        problem = orjson.loads(body)
+        said = orjson.loads(text)
     except orjson.JSONDecodeError:
-        problem = None
-    if not isinstance(problem, dict):
-        return f"HTTP {status}", body[:DETAIL_CHARACTERS].decode("utf-8", "replace")
-    errors = problem.get("errors")
+        said = None
+    if not isinstance(said, dict):
+        return Problem(detail=text[:WORDS_CHARACTERS].decode("utf-8", "replace"))
+    errors = said.get("errors")
     faults = [fault for fault in errors if isinstance(fault, dict)] if isinstance(errors, list) else []
-    fields = list(dict.fromkeys(_field(fault) for fault in faults))
+    return Problem(
+        title=_words(said.get("title")),
+        detail=_words(said.get("detail") or said.get("message")),
+        errors={
+            _words(fault.get("location")): _words(fault.get("message")) for fault in faults[:ERRORS_KEPT]
+        },
+    )
+
+
+def summary(status: int, problem: Problem) -> str:
+    """Return status and fields of a refusal, without values: `HTTP 422: mail, address.city`."""
+    fields = list(dict.fromkeys(_field(place) for place in problem.errors))
     fields = [name for name in fields if name]
     shown = ", ".join(fields[:LOCATIONS_SHOWN]) + (", …" if len(fields) > LOCATIONS_SHOWN else "")
-    words = [str(problem[name]) for name in ("title", "detail") if problem.get(name)]
-    words += [f"{_field(fault)}: {fault.get('message', '')}" for fault in faults]
-    return f"HTTP {status}" + (f": {shown}" if shown else ""), "; ".join(words)[:DETAIL_CHARACTERS]
+    return f"HTTP {status}" + (f": {shown}" if shown else "")
 
 
-def _field(fault: Mapping[str, Any]) -> str:
-    """Return the field an error points at, as far as it is made of field names and positions."""
-    location = str(fault.get("location", ""))
-    name = location.removeprefix("body.").removeprefix("data.")
-    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\[\d+\]|\.[A-Za-z0-9_]+)*", name) else ""
+def _words(said: object) -> str:
+    return str(said)[:WORDS_CHARACTERS] if isinstance(said, str | int) else ""
+
+
+def _field(place: str) -> str:
+    """Return the field a place in the request means, as far as it is made of field names and positions."""
+    name = place.removeprefix("body.").removeprefix("data.")
+    return name if re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_$]*(\[\d+\]|\.[A-Za-z0-9_$]+)*", name) else ""

@@ -1,74 +1,117 @@
-"""The HTTP edge: one session, one request, one attempt; foreign errors become ours here.
+"""A client for a Qomon space: one contact in, contacts, counts and forms out, at the pace Qomon allows.
 
-Settings follow what aiohttp is known to do (measured with 3.14.5): a redirect turns a POST into a GET whose
-2xx reads as success, so none is followed; an unread body costs the connection, so each is read, up to a cap;
-the repr of a response error holds the bearer token, so none leaves this file.
+Every request pays the one budget of its key, reads and writes alike, and what the answers' headers say leads
+it. A read that got no answer is repeated; an upsert only when nothing of it can have been processed.
 
-Only an error in making the connection says that nothing was sent. aiohttp's UploadTracker cannot: it counts
-an attempt before it connects, and its bytes written stay 0 when a connection breaks that had taken some.
+Errors are those of `syncengine.errors`, each with `status`, `title`, `detail` and `errors` by place:
+UnauthorizedError (401, 403), RejectedError (400, 409, 413, 422), RateLimitedError (429, after half an hour
+of them), TransientError (no answer, 408, 425, 5xx, after four attempts), ProtocolError (redirects, HTML,
+anything the API does not answer). Their str and repr hold neither the key nor a person's values.
 """
 
 from __future__ import annotations
 
-import platform
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
-import aiohttp
+import orjson
 from pydantic import SecretStr
 
-from syncengine import __version__
-from syncengine.errors import (
-    ProtocolError,
-    RateLimitedError,
-    RejectedError,
-    TransientError,
-    UnauthorizedError,
+from syncengine.budget import Budget
+from syncengine.clock import Clock
+from syncengine.errors import ProtocolError, RateHeaders
+from syncengine.paying import Paying
+from syncengine.qomon.address import DEFAULT_URL, read_base_url, read_proxy
+from syncengine.qomon.contact import Contact
+from syncengine.qomon.destination import UPSERT, post_upsert
+from syncengine.qomon.forms import KINDS, Form, Forms
+from syncengine.qomon.query import EVERYBODY, Query
+from syncengine.qomon.reading import (
+    contact_from_get,
+    contacts_from_search,
+    form_from_get,
+    forms_from_list,
+    total_from_kpi,
 )
-from syncengine.model import Change, Receipt, Result
-from syncengine.outcome import Outcome, outcome_of
-from syncengine.qomon.answers import is_plain, rate_headers, refusal
-from syncengine.qomon.bodies import upsert_body
+from syncengine.qomon.sweep import sweep
+from syncengine.qomon.wire import READ_CAP, Reply, Wire, content_of
+from syncengine.qomon.writing import upsert_document
+from syncengine.retry import again
 
-BODY_CAP = 65_536
-KEEPALIVE_SECONDS = 4.0
-"""Below what servers commonly close at: a POST on a connection they just closed is not retried by aiohttp."""
-CONNECT_SECONDS = 10.0
-USER_AGENT = f"syncengine/{__version__} (Python {platform.python_version()})"
+T = TypeVar("T")
+
+PER_PAGE = 1000
+"""Contacts of a page at most (Qomon guide, "Search"); a page costs one token whatever its size (observed)."""
 
 
-class QomonDestination:
-    """Qomon's upsert route. Open it as an async context.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A read's answer: its JSON object, None for a 404, and what it told of the bucket."""
 
-    `in_flight` requests may be open at once; `timeout` seconds bound one request, all included.
+    content: dict[str, Any] | None = field(repr=False)
+    rate: RateHeaders
+
+
+class QomonClient:
+    """One space, opened by one key. Open it as an async context.
+
+    `api_key`: from the environment or a file, never from a command line. `base_url`: the space's region
+    (`qomon.address.REGIONS`); plain http only to this machine. `in_flight` requests may be open at once,
+    `timeout` seconds each. `rate` and `burst` in tokens pace until the headers say otherwise; `share` of them
+    is ours when another program uses the key. `proxy`: `http://host:port`; those of the environment are never
+    used. `paying`: pay the budget of somebody who sends with the same key, whose rate, burst and share count.
+
+    Raises ValueError for an unusable address or key.
     """
 
-    def __init__(self, base_url: str, api_key: SecretStr, *, in_flight: int, timeout: float) -> None:
-        self._url = f"{base_url}/contacts/upsert"
-        self._key = api_key
-        self._in_flight = in_flight
-        self._timeout = timeout
+    def __init__(
+        self,
+        api_key: str | SecretStr,
+        *,
+        base_url: str = DEFAULT_URL,
+        in_flight: int = 4,
+        timeout: float = 30.0,
+        rate: float = 10.0,
+        burst: float = 100.0,
+        share: float = 1.0,
+        proxy: str | None = None,
+        paying: Paying | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
+        if not re.fullmatch(r"[\x21-\x7e]+", key.get_secret_value()):
+            raise ValueError(
+                "the API key is empty or holds characters that no header can carry; copy it again"
+            )
+        base_url = read_base_url(base_url)
+        self.wire = Wire(
+            base_url,
+            key,
+            in_flight=in_flight,
+            timeout=timeout,
+            proxy=read_proxy(proxy, base_url) if proxy else None,
+        )
+        self._own_budget = None if paying else Budget(rate=rate, burst=burst, share=share)
+        self._paying = paying
+        self._clock = clock or Clock()
+        self._random = random or Random()  # noqa: S311 - jitter
+        self._stack = AsyncExitStack()
+        self.clock_difference: float | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._in_flight, keepalive_timeout=KEEPALIVE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=self._timeout,
-                connect=min(CONNECT_SECONDS, self._timeout / 2),
-                sock_read=self._timeout,
-            ),
-            headers={
-                "Authorization": f"Bearer {self._key.get_secret_value()}",
-                "Content-Type": "application/json",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "User-Agent": USER_AGENT,
-            },
-            auto_decompress=False,
-            trust_env=False,
-            raise_for_status=False,
-        )
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.wire)
+            if self._own_budget is not None:
+                self._paying = Paying(await stack.enter_async_context(self._own_budget))
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
@@ -77,79 +120,152 @@ class QomonDestination:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._session.close()
+        await self._stack.__aexit__(exc_type, exc, traceback)
 
-    async def upsert(self, change: Change) -> Receipt:
-        """POST /contacts/upsert: one attempt. Costs 1 token (observed), async: 202 means queued.
+    @property
+    def budget(self) -> Budget:
+        """What the headers told of the bucket, and what the requests cost so far. Only while open."""
+        return self._open_paying.budget
 
-        Raises TransientError, RateLimitedError, RejectedError, ProtocolError or UnauthorizedError.
+    # --- writing -----------------------------------------------------------------------------------------
+
+    async def upsert(self, contact: Contact) -> None:
+        """POST /contacts/upsert: create or update one contact. 1 token (observed).
+
+        Returns on 202: queued. Qomon applies it about 2 s later (observed), or drops it whole, without a
+        trace, when it names a form, label, option, field or id the space does not have: only a read tells.
+        Fields left out are kept (observed). Matching: id; else mail and given names; else surname, first
+        name, birthdate and address; else a new contact, whose id is not told.
+
+        Repeated by itself only after a 429 and when nothing left us. TransientError with `sent` says that the
+        contact may have been taken: sent again at once it could become a twin unless it carries its id.
+        Raises ValueError, before anything is sent, for what Qomon would refuse or drop.
+        Sources: Qomon API reference, "Upsert a contact"; observations by TrellisCommons/qomon-automations.
         """
-        body = upsert_body(change)
-        try:
-            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
-                answer, is_whole = await _read(response)
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
-            raise ProtocolError(
-                "the server's certificate is not valid for this host; nothing was sent. Check base_url and "
-                "the machine's clock and certificates"
-            ) from None
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise TransientError(f"could not connect ({_name(error)})", sent=False) from None
-        except aiohttp.InvalidURL:
-            raise ProtocolError("base_url is not a usable address") from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise TransientError(f"no answer ({_name(error)})", sent=True) from None
-        return _receipt(change, response, answer, is_whole=is_whole)
+        body = orjson.dumps(upsert_document(contact))
+
+        async def send() -> Reply:
+            return self._heard(await post_upsert(self.wire, body))
+
+        await again(
+            lambda: self._open_paying.send(UPSERT, send),
+            clock=self._clock,
+            random=self._random,
+            may_repeat=lambda error: not error.sent,
+        )
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    async def contact(self, contact_id: int) -> Contact | None:
+        """GET /contacts/{id}: one contact, None when there is none (any more). 1 token (observed).
+
+        Soft-deleted answers are left out; answers name forms by id until decoded with `qomon.decode`.
+        Source: Qomon API reference, "Find a contact by id" (`{status, data: {contact}}`; a preview shows a
+        flat spelling, which is read as well).
+        """
+        read = await self._read("get", "GET", f"/contacts/{_positive(contact_id)}", may_miss=True)
+        return None if read.content is None else _understood("get", contact_from_get, read.content)
+
+    async def page(
+        self, query: Query = EVERYBODY, *, page: int = 0, per_page: int = PER_PAGE, sort: str | None = None
+    ) -> list[Contact]:
+        """POST /search: one page of contacts, counted from 0, 1,000 at most. 1 token, about 1 s (observed).
+
+        Pages are offsets into a result that lives: between two of them a contact can appear twice or be
+        missed. `search` knows how to read everybody once. There is no total; a page that is not full is the
+        last (observed, documentation silent). `sort`: surname, firstname, birthdate, gender, lastchange,
+        mail, married_name or city; by UpdatedAt or id Qomon does not sort. The search lags behind writes by
+        seconds. Source: Qomon guide, "Search", and TrellisCommons/qomon-automations.
+        """
+        if not 1 <= per_page <= PER_PAGE or page < 0:
+            raise ValueError(f"pages are counted from 0 and hold 1 to {PER_PAGE} contacts")
+        asked: dict[str, Any] = {"query": query.as_json(), "per_page": per_page, "page": page}
+        if sort is not None:
+            asked |= {"sort_attr": sort, "sort_asc": True}
+        read = await self._read("search", "POST", "/search", {"data": {"advanced_search": asked}})
+        return _understood("search", contacts_from_search, read.content)
+
+    def search(self, query: Query = EVERYBODY, *, since: datetime | None = None) -> AsyncIterator[Contact]:
+        """POST /search: everybody who matches, each once, also while others edit them. 1 token per page.
+
+        Reads in windows of UpdatedAt, each whole in one page; see `qomon.sweep` for why nobody is missed.
+        `since`: only who was updated from then on (aware). Costs about one and a half tokens per 1,000
+        contacts. Memory: one page of contacts and the ids seen. Contacts in a state as of some moment during
+        the search. Source: as `page`.
+        """
+        return sweep(self.page, query, since=since, per_page=PER_PAGE)
+
+    async def count(self, query: Query = EVERYBODY) -> int:
+        """POST /kpi: how many contacts match. Cost not documented, probably 1 token. Lags as the search does.
+
+        Source: Qomon guide, "Search": `{"data": {"total": n}, "status": "success"}`.
+        """
+        asked = {"data": {"advanced_search": {"query": query.as_json()}}}
+        return _understood("kpi", total_from_kpi, (await self._read("kpi", "POST", "/kpi", asked)).content)
+
+    async def forms(self, *types: str) -> Forms:
+        """GET /v1/forms/type/{type}: forms with their options, of these types or all six. 1 token each.
+
+        Types: consent, level_of_support, survey, custom_fields, tasks, presence_status. Staff can rename an
+        option at any time, and an upsert that names the old one is dropped without a trace.
+        Source: Qomon guide, "Forms"; `{status, data: {forms: [...]}}` as observed.
+        """
+        found: list[Form] = []
+        for name in types or KINDS:
+            if name not in KINDS:
+                raise ValueError(f"{name!r} is no type of form; they are {', '.join(KINDS)}")
+            read = await self._read("forms", "GET", f"/v1/forms/type/{name}")
+            found += _understood("forms", partial(forms_from_list, form_type=name), read.content)
+        return Forms(found)
+
+    async def form(self, form_id: int) -> Form | None:
+        """GET /forms/{id}: one form, None when there is none. Cost not documented, probably 1 token.
+
+        Its type is not told: `Form.kind` is empty. Source: Qomon guide, "Forms"; `data.form` as
+        read by a Parsons fork.
+        """
+        read = await self._read("form", "GET", f"/forms/{_positive(form_id)}", may_miss=True)
+        return None if read.content is None else _understood("form", form_from_get, read.content)
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    async def _read(
+        self, route: str, method: str, path: str, body: object = None, *, may_miss: bool = False
+    ) -> Read:
+        """Send a read until it is answered. `may_miss`: a 404 means that there is no such thing."""
+        sent = None if body is None else orjson.dumps(body)
+
+        async def send() -> Read:
+            reply = self._heard(await self.wire.send(method, path, sent, most=READ_CAP))
+            is_missing = may_miss and reply.status == 404 and "json" in reply.content_type.lower()
+            return Read(None if is_missing else content_of(reply, route), reply.rate)
+
+        return await again(
+            lambda: self._open_paying.send(route, send), clock=self._clock, random=self._random
+        )
+
+    @property
+    def _open_paying(self) -> Paying:
+        assert self._paying is not None, "the client is not open: use it as an async context"
+        return self._paying
+
+    def _heard(self, reply: Reply) -> Reply:
+        """Note how far our clock is ahead of the server's, in seconds; its Date is whole seconds."""
+        if reply.date is not None:
+            now = datetime.fromtimestamp(self._clock.wall(), UTC)
+            self.clock_difference = (now - reply.date).total_seconds()
+        return reply
 
 
-def _receipt(change: Change, response: aiohttp.ClientResponse, body: bytes, *, is_whole: bool) -> Receipt:
-    """Return the receipt of an acceptance; raise what any other answer means."""
-    status, rate = response.status, rate_headers(response.headers)
-    content_type = response.headers.get("Content-Type", "")
-    match outcome_of(status, is_plain=is_plain(content_type, body, is_whole=is_whole)):
-        case Outcome.ACCEPTED:
-            return Receipt(change, Result.ACCEPTED, status=status, rate=rate)
-        case Outcome.THROTTLED:
-            raise RateLimitedError("HTTP 429", status=status, sent=False, rate=rate)
-        case Outcome.REJECTED:
-            reason, detail = refusal(status, body)
-            raise RejectedError(reason, status=status, detail=detail, rate=rate)
-        case Outcome.UNAUTHORIZED:
-            raise UnauthorizedError(
-                f"Qomon refused the API key (HTTP {status}); all contacts stay due. "
-                "Put a valid key in place and run sync again",
-                status=status,
-                rate=rate,
-            )
-        case Outcome.UNKNOWN:
-            raise TransientError(f"HTTP {status}", status=status, sent=True, rate=rate)
-        case _:
-            raise ProtocolError(_breach(status, content_type), status=status, rate=rate)
+def _positive(number: int) -> int:
+    if number < 1:
+        raise ValueError("ids are positive whole numbers")
+    return number
 
 
-async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-    """Read an answer's body up to the cap; say whether that is all. A cut body costs the connection."""
-    body = bytearray()
+def _understood(route: str, read: Callable[[object], T], content: object) -> T:
+    """Return what `read` makes of an answer; what it cannot read is not the API we know."""
     try:
-        while len(body) <= BODY_CAP:
-            chunk = await response.content.read(BODY_CAP + 1 - len(body))
-            if not chunk:
-                return bytes(body), True
-            body += chunk
-    except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError):
-        pass  # the status is known and decides
-    response.close()
-    return bytes(body[:BODY_CAP]), False
-
-
-def _breach(status: int, content_type: str) -> str:
-    what = f"HTTP {status}" + (
-        f" with {content_type.split(';', maxsplit=1)[0].strip()[:60]}" if content_type else ""
-    )
-    where = "a redirect, which is never followed" if 300 <= status < 400 else "not what the API answers"
-    return f"the upsert route answered {what}: {where}. Check [destination] base_url and any proxy between"
-
-
-def _name(error: BaseException) -> str:
-    """Name an error by its class: its own words may hold what we never log."""
-    return type(error).__name__
+        return read(content)
+    except ValueError as error:
+        raise ProtocolError(f"the {route} route answered something unexpected: {error}", status=200) from None

@@ -12,9 +12,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlite_utils import Database
@@ -42,11 +41,24 @@ from syncengine.store.file import (
     real_path,
     side_files,
 )
+from syncengine.store.glance import fingerprint
 from syncengine.store.intents import withdraw
 from syncengine.store.loading import finish_load
 from syncengine.store.lock import RunLock
 from syncengine.store.rehash import rehash
 from syncengine.store.schema import CRASHES_ALONE, NEVER_SENT, WEAKEST, migrations
+
+ANOTHER_KEY = (
+    "nothing was sent. If the new key opens the same space, run syncengine sync --same-space once; "
+    "if not, use another [state] path"
+)
+
+
+class Bound(NamedTuple):
+    """What the file knows of its space. `needs_proof`: the key is new, a read must show the same group."""
+
+    group_id: int | None
+    needs_proof: bool
 
 
 class Store:
@@ -132,29 +144,55 @@ class Store:
         with self.reading() as connection:
             return bytes(connection.execute("SELECT secret FROM space").fetchone()[0])
 
-    def bind(self, base_url: str, api_key: str, *, same_space: bool = False) -> None:
+    def bind(self, base_url: str, api_key: str, *, same_space: bool = False) -> Bound:
         """Bind the file to a space, or check that it is still the same one.
 
-        Raises ConfigError for another base URL, and for another key unless `same_space` says that it
-        opens the same space.
+        Another key on the same URL needs `same_space`, or the proof of a read: then the result asks for one,
+        and only `bind_group` lets the key in. Raises ConfigError for another base URL, and for another key
+        that no read can prove because no group is known yet.
         """
-        fingerprint = blake2b(api_key.encode(), digest_size=16, key=self.secret()).digest()
+        key_fingerprint = fingerprint(self.secret(), api_key)
         with self.writing() as connection:
-            bound_url, bound_key = connection.execute(
-                "SELECT base_url, key_fingerprint FROM space"
+            bound_url, bound_key, group_id = connection.execute(
+                "SELECT base_url, key_fingerprint, group_id FROM space"
             ).fetchone()
             if bound_url is not None and bound_url != base_url:
                 raise ConfigError(
                     f"{self.path}: belongs to the space at {bound_url}, not {base_url}; "
                     "nothing was sent. Remedy: another [state] path for another space"
                 )
-            if bound_key is not None and bytes(bound_key) != fingerprint and not same_space:
+            is_new = bound_key is not None and bytes(bound_key) != key_fingerprint
+            if is_new and group_id is None and not same_space:
+                raise ConfigError(f"{self.path}: was last used with another API key; {ANOTHER_KEY}")
+            if is_new and group_id is not None:
+                return Bound(group_id, needs_proof=True)
+            connection.execute(
+                "UPDATE space SET base_url = ?, key_fingerprint = ?", (base_url, key_fingerprint)
+            )
+        return Bound(group_id, needs_proof=False)
+
+    def bind_group(self, api_key: str, group_id: int | None, *, same_space: bool = False) -> None:
+        """Take note of the group that a read with this key has shown (None: it showed nobody).
+
+        Raises ConfigError when it is not the file's, or when it proves nothing and `same_space` is not said.
+        """
+        with self.writing() as connection:
+            (bound,) = connection.execute("SELECT group_id FROM space").fetchone()
+            if bound is not None and group_id is not None and bound != group_id:
                 raise ConfigError(
-                    f"{self.path}: was last used with another API key; nothing was sent. "
-                    "If the new key opens the same space, run syncengine sync --same-space once; "
-                    "if not, use another [state] path"
+                    f"{self.path}: belongs to the space with group_id {bound}, but this API key opens "
+                    f"{group_id}; nothing was sent. Remedy: another [state] path for another space, or the "
+                    "right key"
                 )
-            connection.execute("UPDATE space SET base_url = ?, key_fingerprint = ?", (base_url, fingerprint))
+            if bound is not None and group_id is None and not same_space:
+                raise ConfigError(
+                    f"{self.path}: was last used with another API key, and the space shows no contact that "
+                    f"could prove it to be the same; {ANOTHER_KEY}"
+                )
+            connection.execute(
+                "UPDATE space SET key_fingerprint = ?, group_id = coalesce(?, group_id)",
+                (fingerprint(self.secret(), api_key), group_id),
+            )
 
     def paused_until(self) -> float | None:
         """Return until when (Unix time) the server asked us to pause, None when it did not."""

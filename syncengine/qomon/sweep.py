@@ -1,0 +1,292 @@
+"""Reading everybody who matches a query, once, while others edit.
+
+`POST /search` answers offset pages of a live result: no total, no sort by `UpdatedAt` or id, an order nobody
+documents, and somebody edited between two pages shows twice or pushes another out of sight (Qomon's guides
+"Search overview" and "API polling"; the shifting was observed). So the sweep reads windows of `UpdatedAt`,
+the oldest first, each in ONE request:
+
+- A page that is not full is the whole window, at one instant. The next window begins where it ended, both
+  ends included, so nobody falls between; whoever is edited moves to the right, ahead of us. So everybody who
+  exists all the time is met, however coarsely the server compares times.
+- A full page is cut: its contacts are kept, and a narrower window is read. Where to cut, and how far to go
+  next, is guessed from the times seen; a bad guess costs a request, never a contact.
+- What no cut can divide (more than a page in one instant) is read in offset pages from the LAST to the first:
+  who leaves shifts the others only towards pages still to come. `sweep` says what is taken for granted there.
+
+The course of the windows is pure: told what a page showed, it says what to ask next. Refuses to know HTTP,
+tokens and retries.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncGenerator, Awaitable, Generator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, Protocol, TypeVar
+
+from syncengine.qomon.query import EVERYBODY, Query
+
+PAGE_CAP = 1000
+"""The most contacts of one page (Qomon's guide "Search overview")."""
+
+PAGES_BY = "surname"
+"""The order of offset pages: one that does not move when `UpdatedAt` does."""
+
+SAMPLE_BY = "firstname"
+"""The order of a sample: one in which hardly any file is imported, so that it shows times of every age."""
+
+SECOND = 1_000_000
+"""In microseconds, as all times here; the coarsest in which the server is believed to compare times."""
+
+PATIENCE = 10
+"""Cuts of one window at times that were seen; then it is halved, which ends whatever the pages show."""
+
+_ZERO = datetime.min.replace(tzinfo=UTC)
+_END = (datetime.max.replace(tzinfo=UTC) - _ZERO) // timedelta(microseconds=1)
+
+
+class Dated(Protocol):
+    """What is read of a contact."""
+
+    @property
+    def id(self) -> int: ...  # noqa: D102 - Qomon's id
+    @property
+    def updated_at(self) -> datetime | None: ...  # noqa: D102 - with its zone
+
+
+T = TypeVar("T", bound=Dated)
+T_co = TypeVar("T_co", bound=Dated, covariant=True)
+
+
+class ReadPage(Protocol[T_co]):
+    """One page of a query: `POST /search`, one token. `sort`: an attribute to sort by, None for any order."""
+
+    def __call__(  # noqa: D102 - see the class
+        self, query: Query, /, *, page: int, per_page: int, sort: str | None
+    ) -> Awaitable[Sequence[T_co]]: ...
+
+
+async def sweep(
+    read_page: ReadPage[T],
+    query: Query = EVERYBODY,
+    *,
+    since: datetime | None = None,
+    per_page: int = PAGE_CAP,
+) -> AsyncGenerator[T, None]:
+    """Yield everybody who matches, each once; with `since` only who was updated at that time or later.
+
+    Whoever matches from the beginning to the end is met, as the first page that showed them had them; who is
+    created, deleted or edited into or out of the query meanwhile may be met or not. A contact without
+    `UpdatedAt` is met for certain only when everybody fits one page. There is no end while more contacts are
+    edited during a request than fit a page.
+
+    Costs one request (one token; about a second for 1,000 contacts) when less than a page matches, otherwise
+    about 1.8 times as many as there are full pages. Holds one page of contacts, the times of two, and 8 bytes
+    for each id met.
+
+    Where more than a page of contacts share one instant (one second, if the server compares seconds), three
+    things are taken for granted: the order by surname is stable, nobody is edited in that very second any
+    more, and the server goes as many pages deep. Its refusal is raised as `read_page` raises it, like each of
+    its errors. Raises ValueError for a `per_page` outside 1 to 1,000 and for a `since` without zone.
+    """
+    if not 1 <= per_page <= PAGE_CAP:
+        raise ValueError(f"a page holds 1 to {PAGE_CAP} contacts")
+    if since is not None and since.utcoffset() is None:
+        raise ValueError("since needs its zone")
+    met = _Ids()
+    course = _Course(None if since is None else _micros(since), per_page).run()
+    ask = next(course)
+    while True:
+        window = query.updated_within(_moment(ask.low), _moment(ask.high))
+        rows = await read_page(window, page=ask.page, per_page=per_page, sort=ask.sort)
+        fresh = [row for row in rows if met.add(row.id)]
+        for row in fresh:
+            yield row
+        times = [_micros(row.updated_at) for row in rows if row.updated_at is not None]
+        try:
+            ask = course.send(_Seen(times, len(rows) >= per_page, len(fresh)))
+        except StopIteration:
+            return
+
+
+def _micros(time: datetime) -> int:
+    return (time - _ZERO) // timedelta(microseconds=1)
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else _ZERO + timedelta(microseconds=micros)
+
+
+class _Ids:
+    """A set of ids that only grows, at 8 bytes an id: sorted runs, and a small set of the latest."""
+
+    RUN = 65_536
+
+    def __init__(self) -> None:
+        self._runs: list[array[int]] = []
+        self._latest: set[int] = set()
+
+    def add(self, id_: int) -> bool:
+        """Add an id; say whether it is new."""
+        if id_ in self._latest or any(_is_in(run, id_) for run in self._runs):
+            return False
+        self._latest.add(id_)
+        if len(self._latest) == self.RUN:
+            self._runs.append(array("q", sorted(self._latest)))
+            self._latest.clear()
+        return True
+
+
+def _is_in(run: array[int], id_: int) -> bool:
+    at = bisect_left(run, id_)
+    return at < len(run) and run[at] == id_
+
+
+class _Ask(NamedTuple):
+    """A page to read: of the contacts updated from low to high, in microseconds since the year 1."""
+
+    low: int | None
+    high: int | None
+    page: int = 0
+    sort: str | None = None
+
+
+class _Seen(NamedTuple):
+    """What a page showed: the times in it, whether it was full, how many had not been met."""
+
+    times: list[int]
+    is_full: bool
+    fresh: int
+
+
+class _Course:
+    """Which windows to read: from low on, up to high, or without end when that is None.
+
+    Everybody left of low was met, and low only grows. All else is guessed, and only the number of requests
+    depends on it. `sample`: times ahead, of which `passed` lie behind by now, while `rows` were read.
+    """
+
+    def __init__(self, low: int | None, per_page: int) -> None:
+        self._low = low
+        self._high: int | None = None
+        self._per_page = per_page
+        self._aim = max(per_page * 7 // 10, 1)
+        self._sample: list[int] = []
+        self._rows = self._passed = 0
+        self._too_deep: int | None = None
+        self._cuts = 0
+        self._leap = SECOND
+
+    def run(self) -> Generator[_Ask, _Seen, None]:
+        """Yield what to ask, expect to be sent what was seen; end when everybody was met."""
+        while True:
+            seen = yield _Ask(self._low, self._high)
+            if not seen.is_full:
+                if self._high is None:
+                    return
+                self._go_on(self._high, seen.times)
+                continue
+            times = seen.times
+            if self._high is None:
+                # The server's own order may show one end only; a sample tells where the others are.
+                sample = yield _Ask(self._low, None, sort=SAMPLE_BY)
+                times = times + sample.times
+                self._sample = sorted(sample.times)
+            cut = self._cut(times)
+            if cut is not None:
+                self._too_deep, self._high, self._cuts = self._high, cut, self._cuts + 1
+                continue
+            low, high = self._indivisible()
+            fresh = yield from _pages(low, high)
+            if high is None:
+                return
+            self._leap = SECOND if fresh else 2 * self._leap
+            self._low, self._cuts = high, 0
+            self._pass_by(high)
+            self._high = self._next_by_sample()
+
+    def _go_on(self, high: int, times: list[int]) -> None:
+        """Choose the window right of one that was read whole."""
+        self._rows += len(times)
+        self._passed += self._pass_by(high)
+        self._low, self._cuts = high, 0
+        width = (high - min(times, default=high)) * self._aim // max(len(times), 1)
+        if 4 * len(times) < self._per_page or width < 1:
+            self._high = self._next_by_sample()
+        else:
+            self._high = _within(high + width)  # as dense as this one was
+
+    def _pass_by(self, time: int) -> int:
+        """Forget the sample up to a time; return how much of it that was."""
+        passed = bisect_right(self._sample, time)
+        del self._sample[:passed]
+        return passed
+
+    def _next_by_sample(self) -> int | None:
+        """Return where the next window ends, when what is behind says nothing of what comes."""
+        assert self._low is not None
+        ahead = max(self._aim * self._passed // max(self._rows, 1), 1)
+        high = self._sample[ahead - 1] if len(self._sample) >= ahead else None
+        if self._too_deep is not None and self._too_deep > self._low:
+            high = self._too_deep if high is None else min(high, self._too_deep)
+        return _within(high)
+
+    def _cut(self, times: list[int]) -> int | None:
+        """Return a new end for a window too deep, strictly inside it; None when it cannot be divided."""
+        low = -1 if self._low is None else self._low
+        high = _END + 1 if self._high is None else self._high
+        inside = sorted(time for time in times if low < time < high)
+        # Contacts from outside a window this narrow: the server compares seconds, or its index is late.
+        is_coarse = high - low <= SECOND and any(not low <= time <= high for time in times)
+        if inside and not is_coarse and self._cuts < PATIENCE:
+            known = self._sample[bisect_right(self._sample, low) : bisect_left(self._sample, high)]
+            return _median(known if len(known) > 1 else inside)
+        is_at_low = self._high is None and 0 <= low // SECOND * SECOND <= max(times, default=-1)
+        if is_at_low or high - low <= SECOND:
+            return None
+        if high in times and self._cuts < PATIENCE:
+            return high // SECOND * SECOND - 1  # leave that second alone, to be read by pages
+        return (low + high) // 2
+
+    def _indivisible(self) -> tuple[int | None, int | None]:
+        """Return the window to read by pages: to the end of a second, however coarsely the server compares.
+
+        Not up to its last microsecond but up to the next second: a server that cuts off the fractions of the
+        ends it is given would find nobody between.
+        """
+        if self._low is not None:
+            return self._low, _within((self._low + 1) // SECOND * SECOND + self._leap)
+        assert self._high is not None
+        return None, _within((self._high // SECOND + 1) * SECOND)
+
+
+def _within(time: int | None) -> int | None:
+    """Return a time, None when the calendar ends before."""
+    return None if time is None or time > _END else time
+
+
+def _median(times: list[int]) -> int:
+    return times[(len(times) - 1) // 2]
+
+
+def _pages(low: int | None, high: int | None) -> Generator[_Ask, _Seen, int]:
+    """Ask for a window page by page, from the last to the first; return how many had not been met.
+
+    The last is found by doubling and halving. Once a page was not full, everybody behind it was met, and who
+    leaves only moves the others towards pages still to come.
+    """
+    fresh, full, page = 0, 0, 1
+    while (seen := (yield _Ask(low, high, page, PAGES_BY))).is_full:
+        fresh += seen.fresh
+        full, page = page, 2 * page
+    fresh += seen.fresh
+    while page - full > 1:
+        middle = (full + page) // 2
+        seen = yield _Ask(low, high, middle, PAGES_BY)
+        fresh += seen.fresh
+        full, page = (middle, page) if seen.is_full else (full, middle)
+    for earlier in range(page - 1, -1, -1):
+        seen = yield _Ask(low, high, earlier, PAGES_BY)
+        fresh += seen.fresh
+    return fresh

@@ -1,0 +1,74 @@
+"""The space the settings name: a client for it, and whether it is the one the state file belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from pydantic import SecretStr
+
+from syncengine.config import Settings
+from syncengine.errors import ProtocolError, RejectedError, TransientError
+from syncengine.paying import Paying
+from syncengine.qomon.client import QomonClient
+from syncengine.qomon.destination import QomonDestination
+from syncengine.qomon.wire import Wire
+
+
+@asynccontextmanager
+async def open_destination(settings: Settings, key: SecretStr) -> AsyncIterator[QomonDestination]:
+    """Open the configured space's upsert route, for as many requests at a time as there are workers."""
+    wanted = settings.destination
+    async with Wire(
+        wanted.base_url,
+        key,
+        in_flight=settings.run.in_flight,
+        timeout=settings.run.timeout,
+        proxy=wanted.proxy or None,
+    ) as wire:
+        yield QomonDestination(wire)
+
+
+def client_of(settings: Settings, key: SecretStr, *, paying: Paying | None = None) -> QomonClient:
+    """Return a client for the configured space, to be opened; `paying`: somebody else's budget to share."""
+    wanted = settings.destination
+    return QomonClient(
+        key,
+        base_url=wanted.base_url,
+        timeout=settings.run.timeout,
+        rate=wanted.rate,
+        burst=wanted.burst,
+        share=wanted.share,
+        proxy=wanted.proxy or None,
+        paying=paying,
+    )
+
+
+async def seen_group(client: QomonClient) -> int | None:
+    """Return the space's `group_id` as a contact shows it, None while the space is empty.
+
+    One page of one contact: POST /search, 1 token.
+    """
+    return next((contact.group_id for contact in await client.page(per_page=1)), None)
+
+
+async def check_space(
+    settings: Settings,
+    key: SecretStr,
+    bind: Callable[[int | None], Awaitable[None]],
+    paying: Paying,
+    *,
+    is_needed: bool,
+) -> None:
+    """Read which group the key opens and give it to `bind`, which raises ConfigError when it is another one.
+
+    A read that fails matters only when the proof `is_needed`; a refused key always does.
+    """
+    try:
+        async with client_of(settings, key, paying=paying) as client:
+            group_id = await seen_group(client)
+    except (RejectedError, ProtocolError, TransientError):
+        if is_needed:
+            raise
+        return  # it can be shown another night
+    await bind(group_id)

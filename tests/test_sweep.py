@@ -1,0 +1,475 @@
+"""The sweep: everybody who exists all the time is met once, whatever others do and the server leaves open."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncengine.qomon.query import EVERYBODY, Query, where
+from syncengine.qomon.sweep import PAGE_CAP, PAGES_BY, PATIENCE, SECOND, _Ids, sweep
+
+START = datetime(2023, 3, 1, tzinfo=UTC)
+DAY = 86_400 * SECOND
+YEAR = 365 * DAY
+
+Order: TypeAlias = str
+"""In which a page shows contacts: `oldest`, `newest`, `id` or `any`."""
+
+
+def moment(micros: int) -> datetime:
+    """Return a time so many microseconds after the start."""
+    return START + timedelta(microseconds=micros)
+
+
+@dataclass(frozen=True)
+class Contact:
+    """What a page shows of a contact."""
+
+    id: int
+    updated_at: datetime | None
+
+
+@dataclass
+class Person:
+    """A contact at the server: its time as shown and as found by, in microseconds, and its place by name."""
+
+    id: int
+    shown: int | None
+    found: int | None
+    name: float
+
+
+@dataclass
+class Request:
+    """What was asked: the window in microseconds, the page, the order; and how many were shown."""
+
+    low: int | None
+    high: int | None
+    page: int
+    sort: str | None
+    query: Query
+    shown: int = 0
+
+
+@dataclass
+class Server:
+    """A space that others edit between any two requests.
+
+    `precision`: microseconds to which times are cut off before they are compared; `cuts`: whether those of
+    the contacts, of the ends of a window, or both. `lag`: requests after which an edit is found.
+    """
+
+    order: Order = "any"
+    precision: int = 1
+    cuts: frozenset[str] = frozenset({"contacts", "ends"})
+    lag: int = 0
+    edit: Callable[[Server], None] = lambda _: None
+    is_blind: bool = False
+    deepest: int | None = None
+    people: dict[int, Person] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+    chance: random.Random = field(default_factory=lambda: random.Random(20_260_716))
+    now: int = 0
+
+    def add(self, times: Iterable[int | None]) -> None:
+        """Add contacts updated so many microseconds after the start."""
+        for time in times:
+            self.create(time)
+
+    def create(self, time: int | None) -> None:
+        self._last += 1
+        self.people[self._last] = Person(self._last, time, time, self.chance.random())
+
+    def touch(self, ids: Iterable[int]) -> None:
+        """Edit contacts now, names included; found so after the lag."""
+        for id_ in ids:
+            person = self.people[id_]
+            person.shown = self.now
+            if not self.lag:
+                person.found, person.name = self.now, self.chance.random()
+            else:
+                self._late.append((len(self.requests) + self.lag, id_, self.now))
+
+    def delete(self, ids: Iterable[int]) -> None:
+        """Delete contacts."""
+        for id_ in ids:
+            del self.people[id_]
+
+    def __post_init__(self) -> None:
+        self._late: list[tuple[int, int, int]] = []
+        self._last = 0
+
+    async def read_page(
+        self, query: Query, /, *, page: int, per_page: int, sort: str | None
+    ) -> list[Contact]:
+        """Answer one page, then let the others edit."""
+        request = Request(*_window(query), page, sort, query)
+        self.requests.append(request)
+        if self.deepest is not None and page * per_page >= self.deepest:
+            raise TooDeepError
+        for due, id_, time in self._late:
+            if due <= len(self.requests) and id_ in self.people:
+                person = self.people[id_]
+                person.found, person.name = max(person.found or 0, time), self.chance.random()
+        self._late = [each for each in self._late if each[0] > len(self.requests)]
+        found = self._found(request, (page + 1) * per_page)[page * per_page :]
+        request.shown = len(found)
+        answer = [Contact(each.id, None if each.shown is None else moment(each.shown)) for each in found]
+        self.now += 2 * SECOND + self.chance.randrange(SECOND)
+        self.edit(self)
+        return answer
+
+    def _found(self, request: Request, count: int) -> list[Person]:
+        low = self._cut("ends", request.low)
+        high = self._cut("ends", request.high)
+        matching = (person for person in self.people.values() if self._is_within(person, low, high))
+        return heapq.nsmallest(count, matching, key=self._place(request.sort))
+
+    def _is_within(self, person: Person, low: int | None, high: int | None) -> bool:
+        if self.is_blind or (low is None and high is None):
+            return True
+        time = self._cut("contacts", person.found)
+        return time is not None and (low is None or time >= low) and (high is None or time <= high)
+
+    def _cut(self, what: str, time: int | None) -> int | None:
+        return time if time is None or what not in self.cuts else time // self.precision * self.precision
+
+    def _place(self, sort: str | None) -> Callable[[Person], Any]:
+        if sort is not None:
+            return lambda person: person.name * 7 % 1 if sort != PAGES_BY else person.name
+        return {
+            "oldest": lambda person: (person.found or 0, person.id),
+            "newest": lambda person: (-(person.found or 0), person.id),
+            "id": lambda person: person.id,
+            "any": lambda person: hash((person.id, 7)) * 2_654_435_761 % 2**32,
+        }[self.order]
+
+    async def swept(self, query: Query = EVERYBODY, **options: Any) -> list[int]:
+        """Sweep; return the ids met, in order. Nobody may be met twice."""
+        met = [contact.id async for contact in sweep(self.read_page, query, **options)]
+        assert len(met) == len(set(met))
+        return met
+
+
+class TooDeepError(Exception):
+    """The server goes no deeper."""
+
+
+def _window(query: Query) -> tuple[int | None, int | None]:
+    """Return the ends of the window a query asks for: it is its last group."""
+    ends: dict[str, int] = {}
+    for group in query.as_json()["$all"][-1:]:
+        for each in group["$all"]:
+            condition = each["$condition"]
+            if condition["attr"] == "UpdatedAt":
+                time = datetime.fromisoformat(condition["value"])
+                ends[condition["ope"]] = (time - START) // timedelta(microseconds=1)
+    return ends.get("gte"), ends.get("lte")
+
+
+# --- a page, and a little more
+
+
+@pytest.mark.parametrize("count", [0, 1, 9])
+async def test_less_than_a_page_costs_one_request_without_window(count: int) -> None:
+    server = Server()
+    server.add(range(count))
+    assert sorted(await server.swept(per_page=10)) == list(range(1, count + 1))
+    assert [(each.low, each.high, each.page, each.sort) for each in server.requests] == [
+        (None, None, 0, None)
+    ]
+
+
+async def test_since_asks_only_for_who_was_updated_from_then_on() -> None:
+    server = Server()
+    server.add(day * DAY for day in range(100))
+    assert sorted(await server.swept(since=moment(40 * DAY), per_page=7)) == list(range(41, 101))
+    assert min(each.low for each in server.requests if each.low is not None) == 40 * DAY
+    assert all(each.low is not None for each in server.requests)
+
+
+async def test_a_full_page_is_kept_and_then_divided() -> None:
+    server = Server()
+    server.add(day * DAY for day in range(10))
+    sweeping = sweep(server.read_page, per_page=10)
+    async with aclosing(sweeping):
+        first = {(await anext(sweeping)).id for _ in range(10)}
+    assert len(first) == 10
+    assert len(server.requests) == 1
+    server.requests.clear()
+    assert sorted(await server.swept(per_page=10)) == list(range(1, 11))
+    assert len(server.requests) <= 7
+
+
+async def test_the_query_goes_along_with_every_window() -> None:
+    server = Server()
+    server.add(day * DAY for day in range(50))
+    query = Query.all(where("mail").exists())
+    await server.swept(query, per_page=10)
+    for each in server.requests:
+        low = None if each.low is None else moment(each.low)
+        high = None if each.high is None else moment(each.high)
+        assert each.query == query.updated_within(low, high)
+
+
+@pytest.mark.parametrize("per_page", [0, -1, PAGE_CAP + 1])
+async def test_a_page_the_server_does_not_have_is_refused(per_page: int) -> None:
+    with pytest.raises(ValueError, match="1 to 1000"):
+        await Server().swept(per_page=per_page)
+
+
+async def test_since_without_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="zone"):
+        await Server().swept(since=datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
+
+
+# --- others edit meanwhile
+
+
+EDITS: dict[str, Callable[[Server, list[int]], None]] = {
+    "touch": lambda server, ids: server.touch(ids),
+    "delete": lambda server, ids: server.delete(ids),
+    "create": lambda server, ids: server.add([server.now] * len(ids)),
+}
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> list[int]:
+    """Draw times: scattered over years, in bursts, or at one and the same instant."""
+    times: list[int] = []
+    for _ in range(draw(st.integers(0, 6))):
+        begin, count = draw(st.integers(0, 3 * YEAR)), draw(st.integers(1, 25))
+        spread = draw(st.sampled_from([0, 5, 1_500, SECOND, 600 * SECOND, 40 * DAY]))
+        times += [begin + draw(st.integers(0, spread)) for _ in range(count)]
+    return times
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(
+    times=spaces(),
+    per_page=st.integers(3, 10),
+    order=st.sampled_from(["oldest", "newest", "id", "any"]),
+    precision=st.sampled_from([1, 1_000, SECOND]),
+    cuts=st.sampled_from([{"contacts"}, {"ends"}, {"contacts", "ends"}]),
+    lag=st.integers(0, 3),
+    edits=st.lists(st.none() | st.tuples(st.sampled_from(sorted(EDITS)), st.integers(1, 8)), max_size=25),
+    seed=st.integers(0, 10**6),
+)
+async def test_whoever_exists_all_the_time_is_met_once(
+    *,
+    times: list[int],
+    per_page: int,
+    order: Order,
+    precision: int,
+    cuts: set[str],
+    lag: int,
+    edits: list[tuple[str, int] | None],
+    seed: int,
+) -> None:
+    chance, script = random.Random(seed), iter(edits)
+
+    def edit(server: Server) -> None:
+        step = next(script, None)
+        if step is not None:
+            what, count = step
+            EDITS[what](server, chance.sample(sorted(server.people), min(count, len(server.people))))
+
+    chance.shuffle(times)
+    server = Server(order, precision, frozenset(cuts), lag, edit, now=3 * YEAR + 50 * DAY)
+    server.add(times)
+    there = set(server.people)
+    met = await server.swept(per_page=per_page)
+    assert there & set(server.people) <= set(met)
+    assert len(server.requests) <= most_requests(len(times) + 8 * len(edits), per_page)
+
+
+def most_requests(count: int, per_page: int) -> int:
+    """Return the bound we state: so many per page of contacts, each page being as hard as a page can be."""
+    halvings = (3000 * YEAR // 1_000).bit_length()
+    return (PATIENCE + halvings) * (count // per_page + 1)
+
+
+# --- more than a page in one instant
+
+
+async def test_one_instant_is_read_by_surname_from_the_last_page_to_the_first() -> None:
+    server = Server()
+    server.add([5 * DAY + 700_000] * 37)
+    assert sorted(await server.swept(per_page=5)) == list(range(1, 38))
+    pages = [each.page for each in server.requests if each.sort == PAGES_BY]
+    assert pages == [1, 2, 4, 8, 6, 7, 6, 5, 4, 3, 2, 1, 0]  # found by doubling and halving, then backwards
+    paged = next(each for each in server.requests if each.sort == PAGES_BY)
+    assert paged.high == 5 * DAY + SECOND
+    assert server.requests[-1].low == paged.high
+
+
+@pytest.mark.parametrize("leave", ["touch", "delete"])
+async def test_who_leaves_an_instant_while_it_is_read_pushes_nobody_out_of_sight(leave: str) -> None:
+    def edit(server: Server) -> None:
+        if server.requests[-1].sort == PAGES_BY:
+            there = (person for person in server.people.values() if person.found == 5 * DAY)
+            first = min(there, key=lambda person: person.name, default=None)
+            if first:
+                gone.add(first.id)
+                EDITS[leave](server, [first.id])
+
+    gone: set[int] = set()
+    server = Server(edit=edit, now=50 * DAY)
+    server.add([5 * DAY] * 60)
+    met = await server.swept(per_page=5)
+    assert len(gone) > 10
+    assert set(met) >= (set(range(1, 61)) if leave == "touch" else set(server.people))
+
+
+@pytest.mark.parametrize("cuts", [{"contacts"}, {"ends"}, {"contacts", "ends"}])
+async def test_a_server_that_compares_seconds_shows_everybody_of_a_second(cuts: set[str]) -> None:
+    server = Server(precision=SECOND, cuts=frozenset(cuts))
+    server.add(9 * DAY + n * 40_000 for n in range(100))  # 25 in every second
+    server.add(n * DAY + n for n in range(20))
+    assert sorted(await server.swept(per_page=10)) == list(range(1, 121))
+    assert len(server.requests) <= 120
+
+
+async def test_what_can_be_divided_is_never_read_by_pages() -> None:
+    server = Server()
+    server.add(9 * DAY + n * 150 for n in range(1_000))  # 6,667 a second
+    assert len(await server.swept(per_page=50)) == 1_000
+    assert not [each for each in server.requests if each.page]
+
+
+async def test_a_server_that_goes_no_deeper_is_heard() -> None:
+    server = Server(deepest=30)
+    server.add([5 * DAY] * 100)
+    with pytest.raises(TooDeepError):
+        await server.swept(per_page=5)
+
+
+# --- times that keep no promise
+
+
+async def test_contacts_without_time_are_met_when_everybody_fits_a_page() -> None:
+    server = Server()
+    server.add([None, 3 * DAY, None])
+    assert sorted(await server.swept(per_page=4)) == [1, 2, 3]
+
+
+async def test_contacts_that_all_have_no_time_are_read_by_pages() -> None:
+    server = Server()
+    server.add([None] * 23)
+    assert sorted(await server.swept(per_page=5)) == list(range(1, 24))
+    assert {(each.low, each.high) for each in server.requests} == {(None, None)}
+
+
+@pytest.mark.parametrize("end", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+async def test_the_ends_of_the_calendar_are_times_like_any_other(end: datetime) -> None:
+    server = Server()
+    server.add([(end - START) // timedelta(microseconds=1)] * 23)
+    server.add(day * DAY for day in range(23))
+    assert sorted(await server.swept(per_page=5)) == list(range(1, 47))
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(spaces(), spaces(), st.integers(2, 10), st.sampled_from(["oldest", "newest", "id", "any"]))
+async def test_times_shown_may_be_any_others_than_those_found_by(
+    found: list[int], shown: list[int], per_page: int, order: Order
+) -> None:
+    server = Server(order)
+    server.add(found)
+    for person, time in zip(server.people.values(), shown, strict=False):
+        person.shown = time
+    assert sorted(await server.swept(per_page=per_page)) == list(range(1, len(found) + 1))
+    assert len(server.requests) <= most_requests(len(found), per_page) + 100
+
+
+async def test_a_server_that_knows_no_windows_is_read_once_and_the_end_is_found() -> None:
+    server = Server(is_blind=True)
+    server.add(day * DAY for day in range(40))
+    assert sorted(await server.swept(per_page=10)) == list(range(1, 41))
+    assert len(server.requests) <= 4_000
+
+
+# --- what it costs
+
+
+class Archive:
+    """Contacts nobody edits: many, and quick to find."""
+
+    def __init__(self, times: list[int], order: Order) -> None:
+        chance = random.Random(7)
+        self._people = sorted((time, n) for n, time in enumerate(times))
+        self._times = [time for time, _ in self._people]
+        self._names = [chance.random() for _ in times]
+        self._order = order
+        self.requests = 0
+
+    async def read_page(
+        self, query: Query, /, *, page: int, per_page: int, sort: str | None
+    ) -> list[Contact]:
+        self.requests += 1
+        assert page == 0
+        low, high = _window(query)
+        begin = 0 if low is None else bisect_left(self._times, low)
+        end = len(self._times) if high is None else bisect_right(self._times, high)
+        found = self._people[begin:end]
+        if sort is None and self._order in ("oldest", "newest"):
+            shown = found[:per_page] if self._order == "oldest" else found[: -per_page - 1 : -1]
+        elif sort is None and self._order == "id":
+            shown = heapq.nsmallest(per_page, found, key=lambda person: person[1])
+        else:
+            shown = heapq.nsmallest(per_page, found, key=lambda person: self._names[person[1]])
+        return [Contact(n, moment(time)) for time, n in shown]
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest", "id", "any"])
+async def test_sixty_thousand_spread_unevenly_cost_less_than_two_requests_a_page(order: Order) -> None:
+    """Half of them within one hour of three years. Counted: 102 requests, whatever is shown first."""
+    chance = random.Random(3)
+    times = [chance.randrange(3 * YEAR) for _ in range(30_000)]
+    times += [2 * YEAR + chance.randrange(DAY // 24) for _ in range(30_000)]
+    archive = Archive(times, order)
+    met = [contact.id async for contact in sweep(archive.read_page)]
+    assert sorted(met) == list(range(60_000))
+    print(f"{archive.requests} requests, {order} first")
+    assert archive.requests <= 120
+
+
+async def test_nights_of_updates_and_silence_between_cost_few_requests_more() -> None:
+    """As in a space that a file is loaded into: 30 bursts of 300 in an hour, days of silence between."""
+    chance = random.Random(4)
+    times = [night * DAY * 9 + chance.randrange(DAY // 24) for night in range(30) for _ in range(300)]
+    archive = Archive(times, "newest")
+    assert len([contact async for contact in sweep(archive.read_page, per_page=100)]) == 9_000
+    print(f"{archive.requests} requests")
+    assert archive.requests <= 250
+
+
+# --- the ids met
+
+
+@given(st.lists(st.integers(1, 40) | st.integers(1, 2**63 - 1)))
+@settings(derandomize=True, deadline=None)
+def test_an_id_is_new_once(numbers: list[int]) -> None:
+    ids, plain = _Ids(), set[int]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Ids, "RUN", 4)
+        for number in numbers:
+            assert ids.add(number) == (number not in plain)
+            plain.add(number)
+
+
+def test_ids_are_kept_at_eight_bytes_each() -> None:
+    ids = _Ids()
+    for number in range(1, 4 * _Ids.RUN + 1):
+        ids.add(7 * number)
+    assert sum(run.itemsize * len(run) for run in ids._runs) == 8 * 4 * _Ids.RUN
+    assert not ids._latest

@@ -8,10 +8,15 @@ from importlib.metadata import version
 
 import orjson
 
-from bench import loading, makespan, throughput
+from bench import loading, makespan, reading, throughput
 from syncengine.store.store import journal_in_use
 
-BENCHES = {"makespan": makespan.measure, "throughput": throughput.measure, "loading": loading.measure}
+BENCHES = {
+    "makespan": makespan.measure,
+    "reading": reading.measure,
+    "throughput": throughput.measure,
+    "loading": loading.measure,
+}
 
 
 def main() -> None:

@@ -17,7 +17,10 @@ from syncengine.cli.guessing import guess
 from syncengine.cli.init import compose
 
 PROGRAM = [sys.executable, "-m", "syncengine"]
-COMMANDS = ("demo", "init", "load", "plan", "sync", "status", "problems", "explain", "forget", "sandbox")
+COMMANDS = (
+    "demo", "init", "doctor", "forms", "load", "plan", "sync", "status", "problems", "explain", "forget",
+    "sandbox",
+)  # fmt: skip
 HEADER = "member_id,first_name,last_name,email,zip\n"
 
 

@@ -4,8 +4,10 @@ import click
 
 from syncengine import __version__
 from syncengine.cli.demo import demo
+from syncengine.cli.doctor import doctor
 from syncengine.cli.explain import explain
 from syncengine.cli.forget import forget
+from syncengine.cli.forms import forms
 from syncengine.cli.init import init
 from syncengine.cli.load import load
 from syncengine.cli.plan import plan
@@ -14,7 +16,7 @@ from syncengine.cli.sandbox import sandbox
 from syncengine.cli.status import status
 from syncengine.cli.sync import sync
 
-COMMANDS = (demo, init, load, plan, sync, status, problems, explain, forget, sandbox)
+COMMANDS = (demo, init, forms, doctor, load, plan, sync, status, problems, explain, forget, sandbox)
 """In the order in which a newcomer needs them."""
 
 

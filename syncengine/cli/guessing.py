@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from syncengine.cli.answering import match
+from syncengine.cli.naming import field_name
 from syncengine.errors import SourceError
 from syncengine.qomon.fields import find_field, suggest_field
+from syncengine.qomon.forms import Form, Forms
+from syncengine.qomon.guesses import letters
 from syncengine.qomon.values import clean, reader
 from syncengine.sections import SourceSettings
 from syncengine.sources import open_source
@@ -42,27 +46,39 @@ ASK_FIRST = {
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What a column is probably meant for. `doubt`: why the rule is only a comment, empty for none."""
+    """What a column is probably meant for. `doubt`: why the rule is only a comment, empty for none.
+
+    `form`: of a date. `values` and `notes`: of answers to a space's form, see `cli.answering`.
+    """
 
     column: str
     field: str
     form: str | None = None
     split: str | None = None
     doubt: str = ""
+    values: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Guesses:
-    """What a file looks like. `key_doubt`: what to check about the key, empty for nothing."""
+    """What a file looks like. `key_doubt`: what to check about the key, empty for nothing.
+
+    `others`: columns without a field; `forms`: those of the space that no column answers, by field.
+    """
 
     key: str
     key_doubt: str
     fields: tuple[Guess, ...]
     others: tuple[str, ...]
+    forms: tuple[tuple[str, Form], ...] = ()
 
 
-def guess(path: Path) -> Guesses:
-    """Read the header and the first rows of a CSV or TSV file. Raises SourceError."""
+def guess(path: Path, forms: Forms | None = None) -> Guesses:
+    """Read the header and the first rows of a CSV or TSV file. Raises SourceError.
+
+    `forms`: of the space, for columns that answer them.
+    """
     columns = _header(path)
     source = open_source(SourceSettings(path=path, key=columns[0]))
     if source.columns is None:
@@ -75,17 +91,37 @@ def guess(path: Path) -> Guesses:
     }
     key, doubt = _key(columns, cells)
     fields: list[Guess] = []
-    taken: set[str] = set()
     for column in columns:
-        field = suggest_field(column)
-        if column == key and field != "mail":
+        if column == key and suggest_field(column) != "mail":
             continue
-        if field is not None and field not in taken:
-            taken.add(field)
-            fields.append(_field(column, field, [cell for cell in cells[column] if cell]))
-    mapped = {guess.column for guess in fields}
+        found = _guess(column, [cell for cell in cells[column] if cell], forms)
+        if found is not None and found.field not in {one.field for one in fields}:
+            fields.append(found)
+    mapped = {one.column: one.field for one in fields}
     others = tuple(column for column in columns if column not in mapped and column != key)
-    return Guesses(key, doubt, tuple(fields), others)
+    named = [] if forms is None else [(field_name(form, forms), form) for form in forms]
+    unanswered = tuple((name, form) for name, form in named if name not in mapped.values())
+    return Guesses(key, doubt, tuple(fields), others, unanswered)
+
+
+def _guess(column: str, cells: list[str], forms: Forms | None) -> Guess | None:
+    """Guess a field of the contact itself; a form where there is none, or only one to ask about first."""
+    field = suggest_field(column)
+    is_plain = field is not None and field not in ASK_FIRST and find_field(field).kind != "advanced"
+    if forms is not None and not is_plain:
+        answers = match(column, cells, forms)
+        if answers is not None:
+            return Guess(
+                column,
+                answers.field,
+                split=answers.split,
+                doubt=answers.doubt,
+                values=answers.values,
+                notes=answers.notes,
+            )
+        if field is not None and field not in ASK_FIRST:
+            return Guess(column, field, doubt="the space has no such form")
+    return None if field is None else _field(column, field, cells)
 
 
 def _header(path: Path) -> tuple[str, ...]:
@@ -104,8 +140,8 @@ def _key(columns: Sequence[str], cells: dict[str, list[str]]) -> tuple[str, str]
     def is_unique(column: str) -> bool:
         return all(cells[column]) and len(set(cells[column])) == len(cells[column])
 
-    letters = {_letters(column): column for column in reversed(columns)}
-    named = [letters[name] for name in KEYS if name in letters]
+    known = {letters(column): column for column in reversed(columns)}
+    named = [known[name] for name in KEYS if name in known]
     named += [column for column in columns if column.lower().endswith(("_id", " id", "-id"))]
     for column in named:
         if is_unique(column):
@@ -150,7 +186,3 @@ def _unreadable(cells: list[str], read: Callable[[str], object]) -> int:
         except ValueError:
             failed += 1
     return failed
-
-
-def _letters(text: str) -> str:
-    return "".join(character for character in text.casefold() if character.isalnum())

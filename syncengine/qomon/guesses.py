@@ -48,15 +48,16 @@ _HEADERS = {
 
 def guess_field(column: str) -> str | None:
     """Return the Qomon field that a column of this name is probably meant for."""
-    return _GUESSES.get(_letters(column))
+    return _GUESSES.get(letters(column))
 
 
-def _letters(text: str) -> str:
+def letters(text: str) -> str:
+    """Return what counts in a name that people write: letters and digits, without case and accents."""
     return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if c.isalnum())
 
 
 _GUESSES = {
-    _letters(header): name
+    letters(header): name
     for name, headers in _HEADERS.items()
     for header in (name, name.removeprefix("address."), *headers.split(","))
 }

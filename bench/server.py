@@ -22,9 +22,20 @@ class Server:
 
     def stats(self) -> dict[str, Any]:
         """Return what it counted."""
-        with urllib.request.urlopen(f"{self.base_url}/_sandbox/stats", timeout=30) as answer:
-            stats: dict[str, Any] = orjson.loads(answer.read())
-            return stats
+        return self._read("stats")
+
+    def ids(self) -> Iterator[int]:
+        """Yield the ids of the contacts it holds."""
+        offset: int | None = 0
+        while offset is not None:
+            page = self._read(f"contacts?offset={offset}&limit=10000")
+            yield from (contact["id"] for contact in page["contacts"])
+            offset = page["next"]
+
+    def _read(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.base_url}/_sandbox/{path}", timeout=30) as answer:
+            content: dict[str, Any] = orjson.loads(answer.read())
+            return content
 
 
 @contextmanager

@@ -240,7 +240,7 @@ def test_a_value_that_cannot_be_sent_is_refused_in_one_line_without_it(value: An
         message = str(refused.value)
         assert "\n" not in message
         assert "canary" not in message
-        assert refused.value.__cause__ is None
+        assert refused.value.__suppress_context__
 
 
 def test_an_empty_list_is_refused() -> None:

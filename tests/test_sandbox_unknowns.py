@@ -83,7 +83,7 @@ DROPS: list[tuple[str, str, dict[str, Any], str]] = [
 ]
 OTHERS = {
     "matching": "tests/test_sandbox_matching.py",
-    "reset_header": "tests/test_sandbox.py",
+    "reset_header": "tests/test_sandbox_spaces.py",
     "search_order": "tests/test_sandbox_search.py",
     "search_depth": "tests/test_sandbox_search.py",
     "search_conditions": "tests/test_sandbox_search.py",

@@ -45,7 +45,7 @@ class Person:
 
     id: int
     shown: int | None
-    found: int | None
+    found: float | None
     name: float
 
 
@@ -135,13 +135,13 @@ class Server:
         matching = (person for person in self.people.values() if self._is_within(person, low, high))
         return heapq.nsmallest(count, matching, key=self._place(request.sort))
 
-    def _is_within(self, person: Person, low: int | None, high: int | None) -> bool:
+    def _is_within(self, person: Person, low: float | None, high: float | None) -> bool:
         if self.is_blind or (low is None and high is None):
             return True
         time = self._cut("contacts", person.found)
         return time is not None and (low is None or time >= low) and (high is None or time <= high)
 
-    def _cut(self, what: str, time: int | None) -> int | None:
+    def _cut(self, what: str, time: float | None) -> float | None:
         return time if time is None or what not in self.cuts else time // self.precision * self.precision
 
     def _place(self, sort: str | None) -> Callable[[Person], Any]:
@@ -337,7 +337,7 @@ async def test_a_server_that_compares_seconds_shows_everybody_of_a_second(cuts: 
     server.add(9 * DAY + n * 40_000 for n in range(100))  # 25 in every second
     server.add(n * DAY + n for n in range(20))
     assert sorted(await server.swept(per_page=10)) == list(range(1, 121))
-    assert len(server.requests) <= 120
+    assert len(server.requests) <= 82
 
 
 async def test_what_can_be_divided_is_never_read_by_pages() -> None:
@@ -345,6 +345,13 @@ async def test_what_can_be_divided_is_never_read_by_pages() -> None:
     server.add(9 * DAY + n * 150 for n in range(1_000))  # 6,667 a second
     assert len(await server.swept(per_page=50)) == 1_000
     assert not [each for each in server.requests if each.page]
+
+
+async def test_an_instant_right_at_since_is_not_looked_for() -> None:
+    server = Server()
+    server.add([5 * DAY] * 40)
+    assert len(await server.swept(since=moment(5 * DAY), per_page=10)) == 40
+    assert len(server.requests) <= 12
 
 
 async def test_a_server_that_goes_no_deeper_is_heard() -> None:
@@ -363,11 +370,28 @@ async def test_contacts_without_time_are_met_when_everybody_fits_a_page() -> Non
     assert sorted(await server.swept(per_page=4)) == [1, 2, 3]
 
 
-async def test_contacts_that_all_have_no_time_are_read_by_pages() -> None:
+async def test_contacts_without_time_put_nobody_else_out_of_sight() -> None:
+    """They come first, on whole pages, and a place by name changes with every edit."""
+    server = Server("id", edit=lambda server: server.touch([server.chance.randrange(31, 91)]), now=100 * DAY)
+    server.add([None] * 30 + [day * DAY for day in range(60)])
+    met = set(await server.swept(per_page=5))
+    assert met >= set(range(31, 91))
+    assert not [each for each in server.requests if each.page]
+
+
+async def test_when_nobody_has_a_time_the_end_is_found() -> None:
     server = Server()
-    server.add([None] * 23)
-    assert sorted(await server.swept(per_page=5)) == list(range(1, 24))
-    assert {(each.low, each.high) for each in server.requests} == {(None, None)}
+    server.add([None] * 30)
+    assert len(await server.swept(per_page=5)) >= 5
+    assert len(server.requests) == 4
+
+
+async def test_times_finer_than_those_shown_fall_between_no_two_windows() -> None:
+    server = Server("oldest")
+    server.add(9 * DAY + n * 150 for n in range(200))
+    for person in server.people.values():
+        person.found = (person.found or 0) + 0.5
+    assert len(await server.swept(per_page=10)) == 200
 
 
 @pytest.mark.parametrize("end", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
@@ -401,15 +425,18 @@ async def test_a_server_that_knows_no_windows_is_read_once_and_the_end_is_found(
 # --- what it costs
 
 
+NIGHTS = [("newest", "any", 225), ("any", "any", 215), ("oldest", "oldest", 245), ("newest", "newest", 900)]
+
+
 class Archive:
     """Contacts nobody edits: many, and quick to find."""
 
-    def __init__(self, times: list[int], order: Order) -> None:
+    def __init__(self, times: list[int], order: Order, names: Order = "any") -> None:
         chance = random.Random(7)
         self._people = sorted((time, n) for n, time in enumerate(times))
         self._times = [time for time, _ in self._people]
         self._names = [chance.random() for _ in times]
-        self._order = order
+        self._order, self._by_name = order, names
         self.requests = 0
 
     async def read_page(
@@ -421,9 +448,10 @@ class Archive:
         begin = 0 if low is None else bisect_left(self._times, low)
         end = len(self._times) if high is None else bisect_right(self._times, high)
         found = self._people[begin:end]
-        if sort is None and self._order in ("oldest", "newest"):
-            shown = found[:per_page] if self._order == "oldest" else found[: -per_page - 1 : -1]
-        elif sort is None and self._order == "id":
+        order = self._order if sort is None else self._by_name
+        if order in ("oldest", "newest"):
+            shown = found[:per_page] if order == "oldest" else found[: -per_page - 1 : -1]
+        elif order == "id":
             shown = heapq.nsmallest(per_page, found, key=lambda person: person[1])
         else:
             shown = heapq.nsmallest(per_page, found, key=lambda person: self._names[person[1]])
@@ -432,7 +460,7 @@ class Archive:
 
 @pytest.mark.parametrize("order", ["oldest", "newest", "id", "any"])
 async def test_sixty_thousand_spread_unevenly_cost_less_than_two_requests_a_page(order: Order) -> None:
-    """Half of them within one hour of three years. Counted: 102 requests, whatever is shown first."""
+    """Half of them within one hour of three years. Counted: 105 requests, whatever is shown first."""
     chance = random.Random(3)
     times = [chance.randrange(3 * YEAR) for _ in range(30_000)]
     times += [2 * YEAR + chance.randrange(DAY // 24) for _ in range(30_000)]
@@ -440,17 +468,23 @@ async def test_sixty_thousand_spread_unevenly_cost_less_than_two_requests_a_page
     met = [contact.id async for contact in sweep(archive.read_page)]
     assert sorted(met) == list(range(60_000))
     print(f"{archive.requests} requests, {order} first")
-    assert archive.requests <= 120
+    assert archive.requests <= 110
 
 
-async def test_nights_of_updates_and_silence_between_cost_few_requests_more() -> None:
-    """As in a space that a file is loaded into: 30 bursts of 300 in an hour, days of silence between."""
+@pytest.mark.parametrize(("order", "names", "most"), NIGHTS)
+async def test_bursts_and_silence_between_cost_few_requests_more(
+    order: Order, names: Order, most: int
+) -> None:
+    """As in a space that files are loaded into: 30 bursts of 300 within an hour, days apart; 90 full pages.
+
+    The last is the worst there is: the server and the sample both show only the newest.
+    """
     chance = random.Random(4)
     times = [night * DAY * 9 + chance.randrange(DAY // 24) for night in range(30) for _ in range(300)]
-    archive = Archive(times, "newest")
+    archive = Archive(times, order, names)
     assert len([contact async for contact in sweep(archive.read_page, per_page=100)]) == 9_000
-    print(f"{archive.requests} requests")
-    assert archive.requests <= 250
+    print(f"{archive.requests} requests, {order} first, {names} by name")
+    assert archive.requests <= most
 
 
 # --- the ids met

@@ -160,6 +160,7 @@ class QomonClient:
         """GET /contacts/{id}: one contact, None when there is none (any more). 1 token (observed).
 
         Soft-deleted answers are left out; answers name forms by id until decoded with `qomon.decode`.
+        Raises ValueError for an id below 1, else the errors of this module.
         Source: Qomon API reference, "Find a contact by id" (`{status, data: {contact}}`; a preview shows a
         flat spelling, which is read as well).
         """
@@ -175,7 +176,9 @@ class QomonClient:
         missed. `search` knows how to read everybody once. There is no total; a page that is not full is the
         last (observed, documentation silent). `sort`: surname, firstname, birthdate, gender, lastchange,
         mail, married_name or city; by UpdatedAt or id Qomon does not sort. The search lags behind writes by
-        seconds. Source: Qomon guide, "Search", and TrellisCommons/qomon-automations.
+        seconds. Raises RejectedError (422) for a query, a sort or a depth Qomon does not take, ValueError for
+        an impossible page, else the errors of this module. Source: Qomon guide, "Search", and observations of
+        TrellisCommons/qomon-automations.
         """
         if not 1 <= per_page <= PER_PAGE or page < 0:
             raise ValueError(f"pages are counted from 0 and hold 1 to {PER_PAGE} contacts")
@@ -190,14 +193,15 @@ class QomonClient:
 
         Reads in windows of UpdatedAt, each whole in one page; see `qomon.sweep` for why nobody is missed.
         `since`: only who was updated from then on (aware). Costs about one and a half tokens per 1,000
-        contacts. Memory: one page of contacts and the ids seen. Contacts in a state as of some moment during
-        the search. Source: as `page`.
+        contacts. Memory: one page of contacts and the ids seen. Each contact is as it was at some moment
+        during the search. Raises as `page`. Source: Qomon guides, "Search" and "API polling".
         """
         return sweep(self.page, query, since=since, per_page=PER_PAGE)
 
     async def count(self, query: Query = EVERYBODY) -> int:
         """POST /kpi: how many contacts match. Cost not documented, probably 1 token. Lags as the search does.
 
+        Raises RejectedError (422) for a query Qomon does not take, else the errors of this module.
         Source: Qomon guide, "Search": `{"data": {"total": n}, "status": "success"}`.
         """
         asked = {"data": {"advanced_search": {"query": query.as_json()}}}
@@ -208,7 +212,8 @@ class QomonClient:
 
         Types: consent, level_of_support, survey, custom_fields, tasks, presence_status. Staff can rename an
         option at any time, and an upsert that names the old one is dropped without a trace.
-        Source: Qomon guide, "Forms"; `{status, data: {forms: [...]}}` as observed.
+        Raises ValueError for another type, else the errors of this module. Source: Qomon guide, "Forms";
+        `{status, data: {forms: [...]}}` as observed.
         """
         found: list[Form] = []
         for name in types or KINDS:
@@ -221,8 +226,8 @@ class QomonClient:
     async def form(self, form_id: int) -> Form | None:
         """GET /forms/{id}: one form, None when there is none. Cost not documented, probably 1 token.
 
-        Its type is not told: `Form.kind` is empty. Source: Qomon guide, "Forms"; `data.form` as
-        read by a Parsons fork.
+        Its type is not told: `Form.kind` is empty. Raises as `contact`. Source: Qomon guide, "Forms";
+        `data.form` as read by a Parsons fork.
         """
         read = await self._read("form", "GET", f"/forms/{_positive(form_id)}", may_miss=True)
         return None if read.content is None else _understood("form", form_from_get, read.content)

@@ -11,6 +11,7 @@ an attempt before it connects, and its bytes written stay 0 when a connection br
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ READ_CAP = 32 * 1024 * 1024
 KEEPALIVE_SECONDS = 4.0
 """Below what servers commonly close at: a POST on a connection they just closed is not retried by aiohttp."""
 CONNECT_SECONDS = 10.0
+TLS_CLOSING_SECONDS = 0.25
+"""What encrypted connections need to close after their session (aiohttp documentation, graceful shutdown)."""
 USER_AGENT = f"syncengine/{__version__} (Python {platform.python_version()})"
 """Our own: an integrator saw Qomon block a library's default (Parti-Equinoxe/equinoxe_api)."""
 
@@ -98,6 +101,8 @@ class Wire:
         traceback: TracebackType | None,
     ) -> None:
         await self._session.close()
+        if self._base_url.startswith("https:"):
+            await asyncio.sleep(TLS_CLOSING_SECONDS)
 
     def _headers(self) -> dict[str, str]:
         """Return each request's headers. As the session's own, the key would be told to a proxy, too."""

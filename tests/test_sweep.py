@@ -331,13 +331,13 @@ async def test_who_leaves_an_instant_while_it_is_read_pushes_nobody_out_of_sight
     assert set(met) >= (set(range(1, 61)) if leave == "touch" else set(server.people))
 
 
-@pytest.mark.parametrize("cuts", [{"contacts"}, {"ends"}, {"contacts", "ends"}])
-async def test_a_server_that_compares_seconds_shows_everybody_of_a_second(cuts: set[str]) -> None:
+@pytest.mark.parametrize(("cuts", "most"), [({"contacts"}, 64), ({"ends"}, 72), ({"contacts", "ends"}, 64)])
+async def test_a_server_that_compares_seconds_shows_everybody_of_a_second(cuts: set[str], most: int) -> None:
     server = Server(precision=SECOND, cuts=frozenset(cuts))
     server.add(9 * DAY + n * 40_000 for n in range(100))  # 25 in every second
     server.add(n * DAY + n for n in range(20))
     assert sorted(await server.swept(per_page=10)) == list(range(1, 121))
-    assert len(server.requests) <= 82
+    assert len(server.requests) <= most
 
 
 async def test_what_can_be_divided_is_never_read_by_pages() -> None:
@@ -387,8 +387,8 @@ async def test_when_nobody_has_a_time_the_end_is_found() -> None:
 
 
 async def test_times_finer_than_those_shown_fall_between_no_two_windows() -> None:
-    server = Server("oldest")
-    server.add(9 * DAY + n * 150 for n in range(200))
+    server = Server("newest", cuts=frozenset())
+    server.add(9 * DAY + n // 6 * 150 for n in range(200))
     for person in server.people.values():
         person.found = (person.found or 0) + 0.5
     assert len(await server.swept(per_page=10)) == 200

@@ -78,13 +78,13 @@ async def sweep(
 
     Whoever matches from the beginning to the end is met, as the first page that showed them had them; who is
     created, deleted or edited into or out of the query meanwhile may be met or not. A contact without
-    `UpdatedAt` is in no window: it is met for certain only when everybody fits one page. There is no end while
-    more contacts are edited during a request than fit a page.
+    `UpdatedAt` is in no window: it is met for certain only when everybody fits one page. There is no end
+    while more contacts are edited during a request than fit a page.
 
     Costs one request (one token; about a second for 1,000 contacts) when less than a page matches, otherwise
-    about 1.8 times as many as there are full pages (105 for 60,000 contacts, half of them of one hour); 2.5
-    times when bursts of updates lie days apart; ten times at worst. Holds one page of contacts, the times of
-    two, and 8 bytes for each id met.
+    about 1.8 times as many as there are full pages (105 for 60,000 contacts, half of them of one hour), 2.5
+    times when bursts of updates lie days apart; many more only if both the order of the server and that by
+    first name show nothing but the newest. Holds one page of contacts, the times of two, and 8 bytes an id.
 
     Where more than a page of contacts share one instant (one second, if the server compares seconds), three
     things are taken for granted: the order by surname is stable, nobody is edited in that very second any
@@ -188,13 +188,11 @@ class _Course:
                     return
                 self._go_on(self._high, seen.times)
                 continue
-            times = seen.times
             if self._high is None:
                 # The server's own order may show one end only; a sample tells where the others are.
                 sample = yield _Ask(self._low, None, sort=SAMPLE_BY)
-                times = times + sample.times
                 self._sample = sorted(sample.times)
-            cut = self._cut(times)
+            cut = self._cut(seen.times)
             if cut is not None:
                 self._too_deep, self._high, self._cuts = self._high, cut, self._cuts + 1
                 continue
@@ -256,10 +254,8 @@ class _Course:
         Not up to its last microsecond but up to the next second: a server that cuts off the fractions of the
         ends it is given would find nobody between.
         """
-        if self._low is not None:
-            return self._low, _within((self._low + 1) // SECOND * SECOND + self._leap)
-        assert self._high is not None
-        return None, _within((self._high // SECOND + 1) * SECOND)
+        low = -1 if self._low is None else self._low
+        return self._low, _within((low + 1) // SECOND * SECOND + self._leap)
 
 
 def _within(time: int | None) -> int | None:
@@ -272,21 +268,19 @@ def _median(times: list[int]) -> int:
 
 
 def _pages(low: int | None, high: int | None) -> Generator[_Ask, _Seen, int]:
-    """Ask for a window page by page, from the last to the first; return how many had not been met.
+    """Ask for a window page by page, the last first; return how many of them were not met before.
 
     The last is found by doubling and halving. Once a page was not full, everybody behind it was met, and who
     leaves only moves the others towards pages still to come.
     """
-    fresh, full, page = 0, 0, 1
-    while (seen := (yield _Ask(low, high, page, PAGES_BY))).is_full:
-        fresh += seen.fresh
+    full, page = 0, 1
+    while (yield _Ask(low, high, page, PAGES_BY)).is_full:
         full, page = page, 2 * page
-    fresh += seen.fresh
     while page - full > 1:
         middle = (full + page) // 2
         seen = yield _Ask(low, high, middle, PAGES_BY)
-        fresh += seen.fresh
         full, page = (middle, page) if seen.is_full else (full, middle)
+    fresh = 0
     for earlier in range(page - 1, -1, -1):
         seen = yield _Ask(low, high, earlier, PAGES_BY)
         fresh += seen.fresh

@@ -5,6 +5,7 @@ What a route costs is learned from its answers' cost header; before the first on
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
@@ -31,13 +32,25 @@ class Paying:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self._costs: dict[str, float] = {}
+        self._first: dict[str, asyncio.Event] = {}  # by route: set when its first request has come back
 
     def cost(self, route: str) -> float:
         """Return what a request of this route costs, in tokens, as last learned."""
         return self._costs.get(route, FIRST_GUESS)
 
     async def send(self, route: str, request: Callable[[], Awaitable[T]]) -> T:
-        """Pay, then send. Errors pass through."""
+        """Pay, then send. Errors pass through. The first request of a route goes alone, to learn its cost."""
+        first = self._first.get(route)
+        if first is not None:
+            await first.wait()
+            return await self._send(route, request)
+        first = self._first[route] = asyncio.Event()
+        try:
+            return await self._send(route, request)
+        finally:
+            first.set()
+
+    async def _send(self, route: str, request: Callable[[], Awaitable[T]]) -> T:
         budget = self.budget
         ticket = await budget.acquire(self.cost(route))
         try:

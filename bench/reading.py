@@ -35,6 +35,7 @@ def _mixed(contacts: int, burst: int, rate: float, *, seed: int) -> dict[str, An
         seconds = asyncio.run(_write_and_read(server, contacts))
         stats = server.stats()
         assert stats["contacts"] == contacts, stats
+        assert stats["throttled"] == 0, stats
         optimum = (stats["tokens_used"] - burst) / rate
         return {
             "case": "mixed",
@@ -79,6 +80,8 @@ def _sweep(people: int, *, seed: int) -> dict[str, Any]:
         before = _peak_mb()
         found = asyncio.run(_read_everybody(server))
         stats, there = server.stats(), set(server.ids())
+        assert there <= set(found["ids"]), "somebody was missed"
+        assert len(found["ids"]) == len(set(found["ids"])), "somebody was met twice"
         return {
             "case": "sweep",
             "contacts": people,

@@ -70,6 +70,7 @@ class Budget:
         self._resume_at = 0.0
         self._remaining: float | None = None
         self._is_closed = False
+        self._woken: list[asyncio.Event] = []
         self._dispatcher: asyncio.Task[None] | None = None
         self._limiter: AsyncLimiter
         self.requests = 0
@@ -97,6 +98,15 @@ class Budget:
     def rate(self) -> float:
         """Our tokens per second, as last learned."""
         return self._rate
+
+    @property
+    def is_closed(self) -> bool:
+        """Say whether nobody gets tokens any more."""
+        return self._is_closed
+
+    def wakes(self, event: asyncio.Event) -> None:
+        """Set `event` too when the budget is closed: for those who wait for something before they pay."""
+        self._woken.append(event)
 
     @property
     def burst(self) -> float:
@@ -151,8 +161,11 @@ class Budget:
             self._is_probing = False
             await self._refill(level)
 
-    async def throttle(self, ticket: int, headers: RateHeaders) -> None:
-        """Learn from a 429: nobody sends until the time it names, then one request asks again."""
+    async def throttle(self, ticket: int, headers: RateHeaders, *, wanting: float = 1.0) -> None:
+        """Learn from a 429: nobody sends until the time it names, then one request asks again.
+
+        Nor before the bucket can hold the `wanting` tokens that request may cost.
+        """
         del self._open[ticket]
         self.requests += 1
         self.throttled += 1
@@ -160,7 +173,8 @@ class Budget:
         wanted = DEFAULT_PAUSE if headers.retry_after is None else headers.retry_after
         self._is_probing = True
         self._leading = self._granted  # whatever was granted until now knows nothing of this
-        await self.pause(max(wanted, min(DEFAULT_PAUSE, 1 / self._rate)))
+        missing = max(1.0, min(wanting, self._burst) - (headers.remaining or 0.0))
+        await self.pause(max(wanted, min(DEFAULT_PAUSE, missing / self._rate)))
 
     def returned(self, ticket: int, *, left: bool = False) -> None:
         """Close the ticket of a request without an answer. `left`: some of it may have been sent."""
@@ -177,6 +191,8 @@ class Budget:
     def close(self) -> None:
         """Turn away whoever waits, and whoever comes: BudgetClosedError."""
         self._is_closed = True
+        for event in self._woken:
+            event.set()
         while self._waiting:
             ticket = self._waiting.popleft().ticket
             if not ticket.done():

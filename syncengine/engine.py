@@ -319,7 +319,15 @@ class Engine:
                 self.store.bind_group, key.get_secret_value(), group_id, same_space=options.same_space
             )
 
-        return partial(check_space, self.settings, key, bind, is_needed=bound.needs_proof)
+        return partial(
+            check_space,
+            self.settings,
+            key,
+            bind,
+            clock=self._clock,
+            random=self._random,
+            is_needed=bound.needs_proof,
+        )
 
     # --- the end -----------------------------------------------------------------------------------------
 

@@ -32,23 +32,33 @@ class Paying:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self._costs: dict[str, float] = {}
-        self._first: dict[str, asyncio.Event] = {}  # by route: set when its first request has come back
+        self._guesses: dict[str, float] = {}
+        self._turns: dict[str, asyncio.Event] = {}  # by route: set when its next request may ask for its cost
 
     def cost(self, route: str) -> float:
         """Return what a request of this route costs, in tokens, as last learned."""
-        return self._costs.get(route, FIRST_GUESS)
+        return self._costs.get(route) or self._guesses.get(route, FIRST_GUESS)
 
     async def send(self, route: str, request: Callable[[], Awaitable[T]]) -> T:
-        """Pay, then send. Errors pass through. The first request of a route goes alone, to learn its cost."""
-        first = self._first.get(route)
-        if first is not None:
-            await first.wait()
+        """Pay, then send. Errors pass through, BudgetClosedError when the run ends.
+
+        Until an answer has told what the route costs, its requests go one at a time; each 429 doubles the
+        guess, as a request dearer than the level would be refused again and again.
+        """
+        turn = self._turns.get(route)
+        if turn is None:
+            turn = self._turns[route] = asyncio.Event()
+            turn.set()
+            self.budget.wakes(turn)
+        while not (turn.is_set() or route in self._costs):
+            await turn.wait()
+        if route in self._costs or self.budget.is_closed:
             return await self._send(route, request)
-        first = self._first[route] = asyncio.Event()
+        turn.clear()
         try:
             return await self._send(route, request)
         finally:
-            first.set()
+            turn.set()
 
     async def _send(self, route: str, request: Callable[[], Awaitable[T]]) -> T:
         budget = self.budget
@@ -56,7 +66,9 @@ class Paying:
         try:
             answer = await request()
         except RateLimitedError as error:
-            await budget.throttle(ticket, error.rate)
+            if route not in self._costs:
+                self._guesses[route] = min(2 * self.cost(route), budget.burst)
+            await budget.throttle(ticket, error.rate, wanting=self.cost(route))
             raise
         except DestinationError as error:
             if error.status is None:
@@ -71,6 +83,9 @@ class Paying:
         return answer
 
     async def _learn(self, route: str, ticket: int, rate: RateHeaders) -> None:
+        """Learn from an answer; one that does not name its cost cost what we took it for."""
         await self.budget.answered(ticket, rate)
         if rate.cost:
             self._costs[route] = min(rate.cost, self.budget.burst)
+        else:
+            self._costs.setdefault(route, FIRST_GUESS)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from random import Random
 
 from pydantic import SecretStr
 
+from syncengine.clock import Clock
 from syncengine.config import Settings
 from syncengine.errors import ProtocolError, RejectedError, TransientError
 from syncengine.paying import Paying
 from syncengine.qomon.client import QomonClient
 from syncengine.qomon.destination import QomonDestination
 from syncengine.qomon.wire import Wire
+
+UNNEEDED_SECONDS = 30.0
+"""How long a night waits for a read that can be done another night."""
 
 
 @asynccontextmanager
@@ -29,7 +35,14 @@ async def open_destination(settings: Settings, key: SecretStr) -> AsyncIterator[
         yield QomonDestination(wire)
 
 
-def client_of(settings: Settings, key: SecretStr, *, paying: Paying | None = None) -> QomonClient:
+def client_of(
+    settings: Settings,
+    key: SecretStr,
+    *,
+    paying: Paying | None = None,
+    clock: Clock | None = None,
+    random: Random | None = None,
+) -> QomonClient:
     """Return a client for the configured space, to be opened; `paying`: somebody else's budget to share."""
     wanted = settings.destination
     return QomonClient(
@@ -41,6 +54,8 @@ def client_of(settings: Settings, key: SecretStr, *, paying: Paying | None = Non
         share=wanted.share,
         proxy=wanted.proxy or None,
         paying=paying,
+        clock=clock,
+        random=random,
     )
 
 
@@ -58,16 +73,21 @@ async def check_space(
     bind: Callable[[int | None], Awaitable[None]],
     paying: Paying,
     *,
+    clock: Clock,
+    random: Random,
     is_needed: bool,
 ) -> None:
     """Read which group the key opens and give it to `bind`, which raises ConfigError when it is another one.
 
-    A read that fails matters only when the proof `is_needed`; a refused key always does.
+    A read that fails, or takes long, matters only when the proof `is_needed`; a refused key always does.
     """
     try:
-        async with client_of(settings, key, paying=paying) as client:
+        async with (
+            asyncio.timeout(None if is_needed else UNNEEDED_SECONDS),
+            client_of(settings, key, paying=paying, clock=clock, random=random) as client,
+        ):
             group_id = await seen_group(client)
-    except (RejectedError, ProtocolError, TransientError):
+    except (RejectedError, ProtocolError, TransientError, TimeoutError):
         if is_needed:
             raise
         return  # it can be shown another night

@@ -62,7 +62,9 @@ def test_a_retry_after_date_counts_from_the_servers_own_clock() -> None:
     }
     assert rate_headers(headers).retry_after == 7
     del headers["Date"]
-    assert rate_headers(headers).retry_after is None
+    assert rate_headers(headers).retry_after is None  # a past date by our clock: no saying how long
+    ahead = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert 55 <= (rate_headers({"Retry-After": ahead}).retry_after or 0) <= 60
 
 
 texts = st.one_of(
@@ -163,6 +165,22 @@ def test_a_refusal_is_one_error_whatever_its_spelling_and_shows_no_words() -> No
         assert (error.status, error.title, error.detail, dict(error.errors)) == (422, title, detail, errors)
         for text in (str(error), repr(error), repr(error.__dict__)):
             assert "Zebedee" not in text
+
+
+@pytest.mark.parametrize("limit", ["burst:" + "9" * 306 + ";rate:0." + "0" * 300 + "1", "burst:0;rate:-1"])
+def test_an_absurd_bucket_is_none(limit: str) -> None:
+    told = rate_headers({"X-Ratelimit-Limit": limit})
+    assert (told.burst, told.rate) in {(None, None), (None, 1.0)}
+
+
+def test_an_exponent_is_part_of_the_number() -> None:
+    assert rate_headers({"X-Ratelimit-Limit": "burst:1e3;rate:1E1"}).burst == 1000
+
+
+def test_messages_of_one_place_are_all_kept() -> None:
+    body = b"""{"errors":[{"location":"body","message":"no kind"},{"location":"body","message":"no data"},
+               {"message":"a"},{"message":"b"}]}"""
+    assert problem_of(body).errors == {"body": "no kind; no data", "": "a; b"}
 
 
 @pytest.mark.parametrize("name", ["X-Ratelimit-Reset", "X-Ratelimit-ResetTime", "x-ratelimit-RESETTIME"])

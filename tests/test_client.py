@@ -9,6 +9,7 @@ import re
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -91,7 +92,7 @@ async def failure(*answers: bytes | None, attempts: int = 1) -> DestinationError
     for text in (str(error), repr(error), repr(error.__dict__)):
         assert SURNAME not in text
         assert KEY not in text
-    assert error.__cause__ is None
+    assert error.__cause__ is error.__context__ is None
     return error
 
 
@@ -209,6 +210,38 @@ async def test_a_refused_key_is_not_tried_again(status: str) -> None:
     assert isinstance(await failure(reply(status)), UnauthorizedError)
 
 
+async def test_a_bare_failure_keeps_the_servers_words_out_of_its_own() -> None:
+    error = await failure(reply("200 OK", orjson.dumps({"status": "fail", "message": f"no {SURNAME}"})))
+    assert isinstance(error, ProtocolError)
+    assert error.detail == f"no {SURNAME}"
+
+
+async def test_what_a_server_calls_its_content_cannot_write_into_a_terminal() -> None:
+    error = await failure(reply("200 OK", b"<html>", "text/html\x1b[31m"))
+    assert "\x1b" not in str(error)
+    assert "text/html[31m" in str(error)
+
+
+async def test_a_read_is_sent_once_on_a_connection_that_died() -> None:
+    """aiohttp would send a GET again by itself: two requests where one was paid for."""
+    seen = 0
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        while True:
+            await read_request(reader)
+            seen += 1
+            if seen == 2:
+                reset(writer)
+                return
+            writer.write(reply("200 OK", b'{"status":"success","data":{"forms":null}}'))
+
+    async with raw_server(respond) as port, client(port) as qomon:
+        await qomon.forms("consent")
+        await qomon.forms("consent")
+        assert qomon.budget.requests == seen == 3
+
+
 async def test_a_429_is_waited_for_and_the_read_repeated() -> None:
     respond, requests = answering(reply("429 Too Many", more="Retry-After: 0\r\n"), found({"id": 7}))
     async with (
@@ -231,6 +264,58 @@ async def test_nobody_there_is_none_and_only_where_there_may_be_nobody() -> None
     async with raw_server(respond) as port, client(port) as qomon:
         with pytest.raises(ProtocolError):  # somebody else's 404: a wrong base URL deletes nobody
             await qomon.contact(1)
+
+
+async def test_more_callers_than_connections_break_no_pause_and_are_not_refused() -> None:
+    """What was paid for leaves at once: it would wait for a connection and leave inside a later pause."""
+    arrivals: list[float] = []
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            arrivals.append(asyncio.get_running_loop().time())
+            is_refused = len(arrivals) == 4
+            await asyncio.sleep(0.05)
+            if is_refused:
+                writer.write(reply("429 Too Many", more="Retry-After: 1\r\n"))
+            else:
+                writer.write(reply("202 Accepted", more="X-Ratelimit-Cost: 1\r\n"))
+
+    async with (
+        raw_server(respond) as port,
+        QomonClient(KEY, base_url=f"http://127.0.0.1:{port}", in_flight=2, rate=1e4, burst=1e4) as qomon,
+        asyncio.TaskGroup() as group,
+    ):
+        for _ in range(12):
+            group.create_task(qomon.upsert(ADA))
+    pauses = [later - sooner for sooner, later in pairwise(arrivals)]
+    assert len([pause for pause in pauses if pause > 0.9]) == 1
+    after = next(n for n, pause in enumerate(pauses) if pause > 0.9)
+    assert after <= 5  # the refused one, and whoever was in the air with it
+
+
+async def test_a_free_connection_is_waited_for_however_long_it_takes() -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            await asyncio.sleep(0.1)
+            writer.write(reply("202 Accepted"))
+
+    async with (
+        raw_server(respond) as port,
+        QomonClient(
+            KEY,
+            base_url=f"http://127.0.0.1:{port}",
+            in_flight=2,
+            timeout=0.4,
+            rate=1e4,
+            burst=1e4,
+            clock=Clock(sleep=no_wait),
+        ) as qomon,
+        asyncio.TaskGroup() as group,
+    ):
+        for _ in range(40):  # 2 s of work for two connections: far beyond the timeout of one request
+            group.create_task(qomon.upsert(ADA))
 
 
 # --- writing one contact
@@ -330,6 +415,18 @@ def test_no_repr_shows_the_key_or_a_contact() -> None:
 def test_an_impossible_key_or_address_is_refused(given: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         QomonClient(**({"api_key": KEY} | given))  # type: ignore[arg-type]
+
+
+async def test_a_client_can_be_opened_again_and_says_when_it_is_not_open() -> None:
+    respond, requests = answering(found())
+    async with raw_server(respond) as port:
+        qomon = QomonClient(KEY, base_url=f"http://127.0.0.1:{port}")
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="not open"):
+                await qomon.page()
+            async with qomon:
+                assert await qomon.page() == []
+    assert len(requests) == 2
 
 
 async def test_impossible_questions_are_not_asked() -> None:

@@ -166,7 +166,16 @@ def test_a_base_url_is_https_and_nothing_else(url: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://localhost:1", "http://127.0.0.1", "http://[::1]:80", "https://a.b/c"]
+    "url",
+    ["https://incoming.qomon.app", "HTTPS://Incoming.Qomon.App:443/", "https://incoming.qomon.app//"],
+)
+def test_one_address_has_one_spelling(url: str) -> None:
+    destination = Settings.from_mapping({"destination": {"base_url": url}}).destination
+    assert destination.base_url == "https://incoming.qomon.app"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1", "http://127.0.0.1", "http://[::1]:81", "https://a.b/c"]
 )
 def test_plain_http_is_for_this_machine(url: str) -> None:
     assert Settings.from_mapping({"destination": {"base_url": url}}).destination.base_url == url

@@ -314,12 +314,60 @@ def test_an_answer_that_belongs_to_no_form_for_certain_stays_as_it_is(answer: An
 
 def test_an_answer_is_decoded_once() -> None:
     """What a caller writes into a decoded answer counts, and a label may be another option's value."""
-    crossed = Forms([Form(1, "x", "survey", "radio", (Option(1, "B", "A"), Option(2, "C", "B")))])
-    decoded = decode([Answer(form=1, value="A", ref_id=1, stored="A")], crossed)
-    assert decoded[0].value == "B"
-    assert decode(decoded, crossed) == decoded
-    edited = [replace(decoded[0], value="C")]
-    assert decode(edited, crossed) == tuple(edited)
+    decoded = decode([Answer(form=4, value="work", ref_id=42, stored="work")], FORMS)
+    assert decoded[0].value == "Work"
+    edited = [replace(decoded[0], value="Climate")]
+    assert decode(edited, FORMS) == tuple(edited)
+    removed = Forms([replace(INTERESTS, label="Causes", options=())])
+    assert decode(decoded, removed) == decoded
+
+
+CROSSED = (Option(1, "2", "1"), Option(2, "3", "2"))
+SAME_LABEL = (Option(1, "Yes", "y1"), Option(2, "Yes", "y2"), Option(3, "No", "n"))
+TWINS = (Option(1, "Yes", "y"), Option(2, "Yes", "y"))
+
+
+@pytest.mark.parametrize(
+    ("options", "ref_id", "stored", "value"),
+    [
+        (CROSSED, 1, "1", "1"),
+        (CROSSED, 2, "2", "3"),
+        (SAME_LABEL, 1, "y1", "y1"),
+        (SAME_LABEL, 2, "y2", "y2"),
+        (SAME_LABEL, 2, "", "y2"),
+        (SAME_LABEL, 3, "n", "No"),
+        (TWINS, 1, "y", "y"),
+        (TWINS, 2, "as stored", "as stored"),
+        ((Option(1, "Same", "Same"), Option(2, "", "x")), 1, "Same", "Same"),
+        ((Option(1, "Same", "Same"), Option(2, "", "x")), 2, "", "x"),
+    ],
+)
+def test_a_label_that_could_mean_another_option_is_not_what_an_answer_is_decoded_to(
+    options: tuple[Option, ...], ref_id: int, stored: str, value: str
+) -> None:
+    """It would be sent back as that other option."""
+    forms = Forms([Form(1, "x", "survey", "radio", options)])
+    decoded = decode([Answer(form=1, value=stored, ref_id=ref_id, stored=stored)], forms)
+    assert decoded[0].value == value
+
+
+few_texts = st.sampled_from(["", "a", "b", "c"])
+
+
+@fixed
+@given(st.lists(st.tuples(few_texts, few_texts), min_size=1, max_size=4), st.integers(0, 3))
+def test_a_decoded_answer_chooses_the_option_it_was_read_with(
+    drawn: list[tuple[str, str]], place: int
+) -> None:
+    form = Form(1, "x", "survey", "radio", tuple(Option(i, *texts) for i, texts in enumerate(drawn, 1)))
+    held = form.options[place % len(form.options)]
+    forms = Forms([form])
+    decoded = decode([Answer(form=1, value="stored", ref_id=held.id, stored="stored")], forms)[0]
+    others = {text for option in form.options if option is not held for text in (option.label, option.value)}
+    if form.option(held.value) is held or (held.label and held.label not in others):
+        assert form.option(decoded.value) is held
+    else:
+        assert decoded.value == "stored"
 
 
 def test_an_answer_to_a_form_of_unknown_type_gets_its_label() -> None:

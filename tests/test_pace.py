@@ -7,9 +7,14 @@ from collections import Counter
 from random import Random
 from typing import Any
 
+import pytest
 from test_sandbox_client import Client
 
+from syncengine.budget import Budget, BudgetClosedError
+from syncengine.errors import RateHeaders
+from syncengine.paying import Paying
 from syncengine.qomon import Contact, QomonClient, Query, where
+from syncengine.qomon.client import Read
 from syncengine.sandbox import Sandbox, SandboxOptions
 
 PAUSE = 1
@@ -90,6 +95,44 @@ async def test_a_dearer_route_is_paid_what_its_answers_say() -> None:
                 group.create_task(read())
         assert qomon.budget.throttled == 0
         assert qomon.budget.tokens == 5 * 12 * (5 + 3)
+
+
+async def test_a_dear_route_at_a_dry_bucket_is_refused_a_few_times_not_for_ever() -> None:
+    """Nothing tells what it costs until it is answered: each refusal doubles the guess."""
+    options = SandboxOptions(
+        burst=20, rate=20, lag=0.0, search_lag=0.0, retry_after="0", costs={"search": 10}
+    )
+    async with Sandbox(options) as server:
+        client = Client(server.base_url, server.api_key)
+        for _ in range(20):
+            await client.send("GET", "/contacts/1")  # somebody else: the bucket is dry
+        async with QomonClient(server.api_key, base_url=server.base_url, in_flight=8) as qomon:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(2):
+                    group.create_task(qomon.page(per_page=1))
+            assert 1 <= qomon.budget.throttled <= 4
+
+
+async def test_a_closed_budget_is_heard_by_those_who_wait_to_learn_a_cost() -> None:
+    async with Budget(rate=10, burst=10) as budget:
+        paying = Paying(budget)
+        is_asked, answer = asyncio.Event(), asyncio.Event()
+
+        async def ask() -> Read:
+            is_asked.set()
+            await answer.wait()
+            return Read(None, RateHeaders())
+
+        first = asyncio.create_task(paying.send("search", ask))
+        await is_asked.wait()
+        others = [asyncio.create_task(paying.send("search", ask)) for _ in range(3)]
+        await asyncio.sleep(0)
+        budget.close()
+        for other in others:
+            with pytest.raises(BudgetClosedError):
+                await asyncio.wait_for(other, 1)
+        answer.set()
+        await first
 
 
 async def test_beside_another_client_nothing_is_lost_and_no_pause_is_broken() -> None:

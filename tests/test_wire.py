@@ -43,9 +43,9 @@ async def failure(address: int | str, *, timeout: float = 5.0) -> DestinationErr
     error = caught.value
     for text in (str(error), repr(error), repr(error.__dict__), repr(error.__context__ or "")):
         assert SURNAME not in text
-    for text in (str(error), repr(error), repr(error.__dict__)):
+    for text in (str(error), repr(error), repr(error.__dict__), repr(error.__context__)):
         assert KEY not in text
-    assert error.__cause__ is None
+    assert error.__cause__ is error.__context__ is None
     return error
 
 

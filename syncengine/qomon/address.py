@@ -11,11 +11,14 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 DEFAULT_URL = "https://incoming.qomon.app"
+_PORTS = {"https": 443, "http": 80}
 REGIONS = {DEFAULT_URL: "the default region", "https://incoming-us.qomon.app": "the region US"}
 
 
 def read_base_url(value: str) -> str:
-    """Return a base URL without its last slash. Raises ValueError with what it must be.
+    """Return a base URL in its one spelling: lower case, no usual port, no last slash.
+
+    Raises ValueError with what it must be.
 
     Plain http is only for this machine: the key and people's data would be readable on the way.
     """
@@ -24,7 +27,9 @@ def read_base_url(value: str) -> str:
         raise ValueError("must not hold a query or fragment")
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError("must begin with https:// (plain http only to this machine)")
-    return value.rstrip("/")
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = "" if parts.port in {None, _PORTS[parts.scheme]} else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}{parts.path}".rstrip("/")
 
 
 def read_proxy(value: str, base_url: str) -> str:

@@ -19,7 +19,9 @@ import orjson
 from syncengine.errors import NO_PROBLEM, WORDS_CHARACTERS, Problem, RateHeaders
 
 RESET_NAMES = ("X-Ratelimit-Reset", "X-Ratelimit-ResetTime")
-_LIMIT = re.compile(r"(burst|rate)\s*[:=]\s*([0-9]*\.?[0-9]+)", re.IGNORECASE)
+_LIMIT = re.compile(r"(burst|rate)\s*[:=]\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)", re.IGNORECASE)
+BELIEVED = (1e-3, 1e6)
+"""Tokens, and tokens a second: a bucket outside of these is nonsense."""
 LOCATIONS_SHOWN = 5
 ERRORS_KEPT = 50
 
@@ -45,7 +47,9 @@ def server_date(headers: Mapping[str, str]) -> datetime | None:
 @lru_cache(maxsize=8)  # it is the same in every answer
 def _limit(text: str) -> tuple[float | None, float | None]:
     limit = {name.lower(): _number(number) for name, number in _LIMIT.findall(text)}
-    return limit.get("burst") or None, limit.get("rate") or None
+    least, most = BELIEVED
+    told = {name: number for name, number in limit.items() if number and least <= number <= most}
+    return told.get("burst"), told.get("rate")
 
 
 def _number(text: str | None) -> float | None:
@@ -58,7 +62,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return `Retry-After` in seconds: a number, or a date against the server's own `Date`."""
+    """Return `Retry-After` in seconds: a number, or a date against the server's `Date`, else our clock."""
     text = headers.get("Retry-After")
     if text is None:
         return None
@@ -66,7 +70,12 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     if seconds is not None:
         return seconds
     until, now = _date(text), server_date(headers)
-    return None if until is None or now is None else max(0.0, (until - now).total_seconds())
+    if until is None:
+        return None
+    if now is None:  # against our own clock, but then a past date says that the clocks differ
+        seconds = (until - datetime.now(UTC)).total_seconds()
+        return seconds if seconds > 0 else None
+    return max(0.0, (until - now).total_seconds())
 
 
 def _date(text: str) -> datetime | None:
@@ -112,12 +121,13 @@ def problem_of(body: bytes) -> Problem:
         return Problem(detail=text[:WORDS_CHARACTERS].decode("utf-8", "replace"))
     errors = said.get("errors")
     faults = [fault for fault in errors if isinstance(fault, dict)] if isinstance(errors, list) else []
+    messages: dict[str, list[str]] = {}
+    for fault in faults[:ERRORS_KEPT]:
+        messages.setdefault(_words(fault.get("location")), []).append(_words(fault.get("message")))
     return Problem(
         title=_words(said.get("title")),
         detail=_words(said.get("detail") or said.get("message")),
-        errors={
-            _words(fault.get("location")): _words(fault.get("message")) for fault in faults[:ERRORS_KEPT]
-        },
+        errors={place: "; ".join(told)[:WORDS_CHARACTERS] for place, told in messages.items()},
     )
 
 

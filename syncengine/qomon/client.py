@@ -11,8 +11,9 @@ anything the API does not answer). Their str and repr hold neither the key nor a
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,11 +27,12 @@ from pydantic import SecretStr
 
 from syncengine.budget import Budget
 from syncengine.clock import Clock
+from syncengine.destination import UPSERT
 from syncengine.errors import ProtocolError, RateHeaders
-from syncengine.paying import Paying
+from syncengine.paying import Answered, Paying
 from syncengine.qomon.address import DEFAULT_URL, read_base_url, read_proxy
 from syncengine.qomon.contact import Contact
-from syncengine.qomon.destination import UPSERT, post_upsert
+from syncengine.qomon.destination import post_upsert
 from syncengine.qomon.forms import KINDS, Form, Forms
 from syncengine.qomon.query import EVERYBODY, Query
 from syncengine.qomon.reading import (
@@ -40,15 +42,13 @@ from syncengine.qomon.reading import (
     forms_from_list,
     total_from_kpi,
 )
-from syncengine.qomon.sweep import sweep
+from syncengine.qomon.sweep import PAGE_CAP, sweep
 from syncengine.qomon.wire import READ_CAP, Reply, Wire, content_of
 from syncengine.qomon.writing import upsert_document
 from syncengine.retry import again
 
 T = TypeVar("T")
-
-PER_PAGE = 1000
-"""Contacts of a page at most (Qomon guide, "Search"); a page costs one token whatever its size (observed)."""
+P = TypeVar("P", bound=Answered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,10 @@ class QomonClient:
             timeout=timeout,
             proxy=read_proxy(proxy, base_url) if proxy else None,
         )
-        self._own_budget = None if paying else Budget(rate=rate, burst=burst, share=share)
-        self._paying = paying
+        self._in_flight = in_flight
+        self._pace = (rate, burst, share)
+        self._shared = paying
+        self._paying: Paying | None = None
         self._clock = clock or Clock()
         self._random = random or Random()  # noqa: S311 - jitter
         self._stack = AsyncExitStack()
@@ -109,8 +111,13 @@ class QomonClient:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.wire)
-            if self._own_budget is not None:
-                self._paying = Paying(await stack.enter_async_context(self._own_budget))
+            self._slots = asyncio.Semaphore(self._in_flight)
+            if self._shared is None:
+                rate, burst, share = self._pace
+                budget = Budget(rate=rate, burst=burst, share=share)
+                self._paying = Paying(await stack.enter_async_context(budget))
+            else:
+                self._paying = self._shared
             self._stack = stack.pop_all()
         return self
 
@@ -120,6 +127,7 @@ class QomonClient:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._paying = None
         await self._stack.__aexit__(exc_type, exc, traceback)
 
     @property
@@ -148,7 +156,7 @@ class QomonClient:
             return self._heard(await post_upsert(self.wire, body))
 
         await again(
-            lambda: self._open_paying.send(UPSERT, send),
+            lambda: self._pay(UPSERT, send),
             clock=self._clock,
             random=self._random,
             may_repeat=lambda error: not error.sent,
@@ -168,7 +176,7 @@ class QomonClient:
         return None if read.content is None else _understood("get", contact_from_get, read.content)
 
     async def page(
-        self, query: Query = EVERYBODY, *, page: int = 0, per_page: int = PER_PAGE, sort: str | None = None
+        self, query: Query = EVERYBODY, *, page: int = 0, per_page: int = PAGE_CAP, sort: str | None = None
     ) -> list[Contact]:
         """POST /search: one page of contacts, counted from 0, 1,000 at most. 1 token, about 1 s (observed).
 
@@ -180,8 +188,8 @@ class QomonClient:
         an impossible page, else the errors of this module. Source: Qomon guide, "Search", and observations of
         TrellisCommons/qomon-automations.
         """
-        if not 1 <= per_page <= PER_PAGE or page < 0:
-            raise ValueError(f"pages are counted from 0 and hold 1 to {PER_PAGE} contacts")
+        if not 1 <= per_page <= PAGE_CAP or page < 0:
+            raise ValueError(f"pages are counted from 0 and hold 1 to {PAGE_CAP} contacts")
         asked: dict[str, Any] = {"query": query.as_json(), "per_page": per_page, "page": page}
         if sort is not None:
             asked |= {"sort_attr": sort, "sort_asc": True}
@@ -199,7 +207,7 @@ class QomonClient:
         is as it was at some moment during the search. Raises as `page`. Source: Qomon guides, "Search" and
         "API polling".
         """
-        return sweep(self.page, query, since=since, per_page=PER_PAGE)
+        return sweep(self.page, query, since=since, per_page=PAGE_CAP)
 
     async def count(self, query: Query = EVERYBODY) -> int:
         """POST /kpi: how many contacts match. Cost not documented, probably 1 token. Lags as the search does.
@@ -248,13 +256,18 @@ class QomonClient:
             is_missing = may_miss and reply.status == 404 and "json" in reply.content_type.lower()
             return Read(None if is_missing else content_of(reply, route), reply.rate)
 
-        return await again(
-            lambda: self._open_paying.send(route, send), clock=self._clock, random=self._random
-        )
+        return await again(lambda: self._pay(route, send), clock=self._clock, random=self._random)
+
+    async def _pay(self, route: str, send: Callable[[], Awaitable[P]]) -> P:
+        """Send when a connection is free and paid for, in this order: what is paid for leaves at once."""
+        paying = self._open_paying
+        async with self._slots:
+            return await paying.send(route, send)
 
     @property
     def _open_paying(self) -> Paying:
-        assert self._paying is not None, "the client is not open: use it as an async context"
+        if self._paying is None:
+            raise RuntimeError("the client is not open: use it inside `async with QomonClient(…) as qomon:`")
         return self._paying
 
     def _heard(self, reply: Reply) -> Reply:
@@ -276,4 +289,5 @@ def _understood(route: str, read: Callable[[object], T], content: object) -> T:
     try:
         return read(content)
     except ValueError as error:
-        raise ProtocolError(f"the {route} route answered something unexpected: {error}", status=200) from None
+        message = f"the {route} route answered something unexpected: {error}"
+    raise ProtocolError(message, status=200)

@@ -31,7 +31,8 @@ class Answer:
 
     As read: `form` is the id, `value` the answer as stored, `ref_id` the option chosen (`form_ref_id`; text
     forms have a nameless one), `id` the answer's own, `answered_at` (UTC) when Qomon applied it. `kind` and
-    `label` are empty until `forms.decode` fills them; it makes `value` the label of the option chosen.
+    `label` are empty until `forms.decode` fills them; it makes `value` the label of the option chosen,
+    or the option's value where the label is not its alone.
     `stored` is the answer as stored, whatever was decoded; None for one that was not read.
     """
 
@@ -56,7 +57,9 @@ class Contact:
     `updated_at` moves with every write; `last_change` does not move with an upsert (observed).
 
     `more`: what else a read showed, unparsed, under Qomon's names (`membership_code`, `address.score`);
-    without nulls. It is never written, no more than `group_id`, the times, `address_id` and `action_ids`.
+    without nulls. A member that is not what it should be, such as an `age_category` of -1, is there too, and
+    its field here is as if nothing were there; of answers only those that could not be read are. It is never
+    written, no more than `group_id`, the times, `address_id` and `action_ids`.
     """
 
     id: int = 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from syncengine.destination import UPSERT
 from syncengine.model import Change, Receipt, Result
+from syncengine.outcome import ACCEPTED_STATUS
 from syncengine.qomon.bodies import upsert_body
 from syncengine.qomon.wire import Reply, Wire, check
-
-UPSERT = "upsert"
-ACCEPTED_STATUS = 202
 
 
 class QomonDestination:

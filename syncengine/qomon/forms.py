@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -103,6 +104,7 @@ class Forms:
         for form in self:
             self._by_label.setdefault((form.kind, form.label), []).append(form)
         self._options = {(form.id, option.id): option for form in self for option in form.options}
+        self._texts = {(form.id, option): text for form in self for option, text in _texts(form)}
 
     def __iter__(self) -> Iterator[Form]:
         return iter(self._by_id.values())
@@ -158,6 +160,15 @@ class Forms:
         option = self._options.get((form.id, answer.ref_id)) if answer.ref_id else None
         return option or form.option(answer.value)
 
+    def text(self, form: Form, answer: Answer) -> str:
+        """Return what an answer to this form says: sent back, it chooses the same option again.
+
+        The label of the option chosen when no other option goes by it, else its value when that is no earlier
+        option's, else the answer's own text; that text too for an answer that is no option (any more).
+        """
+        option = self.chosen(form, answer)
+        return (option and self._texts.get((form.id, option))) or answer.value
+
     def check(self, kind: str, form: int | str, value: object) -> str | None:
         """Return why Qomon would silently drop a contact with this answer, None when it would not.
 
@@ -208,8 +219,9 @@ class Forms:
 def decode(answers: Iterable[Answer], forms: Forms) -> tuple[Answer, ...]:
     """Fill in what the forms tell of answers: kind, form id and label, and the label of the option chosen.
 
-    An answer that was decoded before stays as it is, and so do one to a form that is not among them and a
-    value that is no option (any more).
+    Where another option goes by that label, as its own or as its value, `value` is the option's value: a
+    decoded answer that is sent back chooses the option it was read with. An answer that was decoded before
+    stays as it is, and so do one to a form that is not among them and a value that is no option (any more).
     """
     return tuple(_decode(answer, forms) for answer in answers)
 
@@ -218,17 +230,29 @@ def _decode(answer: Answer, forms: Forms) -> Answer:
     form = None if answer.label else forms.of(answer)
     if form is None:
         return answer
-    option = forms.chosen(form, answer)
     return Answer(
         kind=form.kind,
         form=form.id,
-        value=(option and (option.label or option.value)) or answer.value,
+        value=forms.text(form, answer),
         label=form.label,
         ref_id=answer.ref_id,
         stored=answer.stored,
         id=answer.id,
         answered_at=answer.answered_at,
     )
+
+
+def _texts(form: Form) -> Iterator[tuple[Option, str]]:
+    """Yield each option of a form that a text names alone, with that text."""
+    # Which of several options of one label Qomon would take is not known: not even the first is named by it.
+    shared = Counter(text for option in form.options for text in (option.value, option.label))
+    by_value: dict[str, Option] = {}
+    for option in form.options:
+        first = by_value.setdefault(option.value, option)
+        if option.label and shared[option.label] == 1:
+            yield option, option.label
+        elif first is option:
+            yield option, option.value
 
 
 def check_kind(kind: str) -> None:

@@ -6,7 +6,9 @@ reference, "Create a contact" (the shape of reads) and "Find a contact by ID" (t
 birth fields, the names of answers and actions, notes as object or array.
 
 An answer that is not of its shape raises ShapeError, a ValueError of one line that names the place and never
-a value. An unknown member is no fault: it goes to `Contact.more`.
+a value. Of a contact only its shape, `id` and `UpdatedAt` are strict: who it is, and where a sweep stands. A
+member that is unknown or unreadable is no fault: it goes to `Contact.more`, so that one person's odd value
+does not make a whole space unreadable.
 """
 
 from __future__ import annotations
@@ -36,6 +38,9 @@ from syncengine.qomon.members import (
 Read: TypeAlias = Callable[[Any], Any]
 """A member's value, not null -> ours, None for nothing there. Raises ShapeError."""
 
+STRICT = frozenset({"id", "updated_at"})
+"""Our names of what a contact cannot be read without: a sweep goes by both."""
+
 
 class Spelling(NamedTuple):
     """How an endpoint spells a contact: member -> our name and how it is read; likewise the address."""
@@ -47,8 +52,8 @@ class Spelling(NamedTuple):
 def contacts_from_search(document: object) -> list[Contact]:
     """Read the answer of `POST /search`: `{status, data: {contacts: [...]}}`, null for none; no total.
 
-    1 token, even for a page of 1,000 (observed). Raises ShapeError when one contact cannot be read: a page
-    that lacks somebody must not pass for a whole one.
+    1 token, even for a page of 1,000 (observed). Raises ShapeError when one contact is none, or has no id or
+    an unreadable `UpdatedAt`: a page that lacks somebody must not pass for a whole one.
     """
     rows = array_inside(document, "contacts")
     contacts: list[Contact] = []
@@ -73,14 +78,6 @@ def contact_from_get(document: object) -> Contact:
     if isinstance(document, dict) and "id" in document:
         return _contact(document, _GET)
     return _contact(inside(document, "contact"), _GET)
-
-
-def contact_from_create(document: object) -> Contact:
-    """Read the answer of `POST /contacts`: `{status, data: {contact: {...}}}`, with its new id.
-
-    5 tokens (Qomon API reference, "Create a contact").
-    """
-    return _contact(inside(document, "contact"), _CREATE)
 
 
 def total_from_kpi(document: object) -> int:
@@ -130,27 +127,31 @@ def _contact(row: object, spelling: Spelling) -> Contact:
         if value is None:
             continue
         member = spelling.members.get(name)
+        if member is None:
+            if name == ADDRESS and isinstance(value, dict):
+                found |= _address(value, spelling.parts, more)
+            else:
+                more[name] = value
+            continue
         try:
-            if member is None:
-                if name == ADDRESS:
-                    found |= _address(value, spelling.parts, more)
-                else:
-                    more[name] = value
-            elif member[1] is _answers:
-                answers += _answers(value)
+            if member[1] is _answers:
+                read, unread = _answers(value)
+                answers += read
+                if unread:
+                    more[name] = unread
             elif member[0] not in found and (ours := member[1](value)) is not None:
                 found[member[0]] = ours
         except ShapeError as error:
-            raise ShapeError(f"{name}: {error}") from None
+            if member[0] in STRICT:
+                raise ShapeError(f"{name}: {error}") from None
+            more[name] = value
     if "id" not in found:
         raise ShapeError("id: expected, not found")
     return Contact(**found, answers=_once(answers), more=more)
 
 
-def _address(value: object, parts: Mapping[str, str], more: dict[str, object]) -> dict[str, Any]:
+def _address(value: dict[str, object], parts: Mapping[str, str], more: dict[str, object]) -> dict[str, Any]:
     """Return `address` and `address_id`; what else an address has goes to `more`, as `address.score`."""
-    if not isinstance(value, dict):
-        raise shape_error("an object", value)
     address: dict[str, str] = {}
     number = None
     for name, member in value.items():
@@ -166,8 +167,8 @@ def _address(value: object, parts: Mapping[str, str], more: dict[str, object]) -
                 number = read_id(member)
             else:
                 more[f"{ADDRESS}.{name}"] = member
-        except ShapeError as error:
-            raise ShapeError(f"{name}: {error}") from None
+        except ShapeError:
+            more[f"{ADDRESS}.{name}"] = member
     return {ADDRESS: address, "address_id": number}
 
 
@@ -193,12 +194,25 @@ def _note(note: dict[str, object]) -> Note:
     )
 
 
-def _answers(value: object) -> list[Answer]:
-    """Read answers to forms, but for those that were taken back (`deleted_at` is set)."""
-    return [_answer(entry) for entry in read_objects(value) if not _is_deleted(entry)]
+def _answers(value: object) -> tuple[list[Answer], list[object]]:
+    """Read answers to forms, but for those that were taken back (`deleted_at` is set).
+
+    Return the answers, and the entries that are none: one of them does not hide the others.
+    """
+    answers: list[Answer] = []
+    unread: list[object] = []
+    for entry in read_array(value):
+        try:
+            if not _is_deleted(entry):
+                answers.append(_answer(entry))
+        except ShapeError:
+            unread.append(entry)
+    return answers, unread
 
 
-def _answer(entry: dict[str, object]) -> Answer:
+def _answer(entry: object) -> Answer:
+    if not isinstance(entry, dict):
+        raise shape_error("an object", entry)
     get = entry.get
     data = get("data")
     stored = data if type(data) is str and data else _stored(_first(entry, "data", "value"))
@@ -212,8 +226,8 @@ def _answer(entry: dict[str, object]) -> Answer:
     )
 
 
-def _is_deleted(entry: dict[str, object]) -> bool:
-    at = entry.get("deleted_at")
+def _is_deleted(entry: object) -> bool:
+    at = entry.get("deleted_at") if isinstance(entry, dict) else None
     return bool(at) and not (isinstance(at, str) and is_zero_time(at))
 
 
@@ -272,7 +286,6 @@ _READS: dict[str, tuple[str, Read]] = {
 _PARTS = {part: part for part in ADDRESS_PARTS}
 
 _SEARCH = Spelling(_READS, _PARTS)
-_CREATE = Spelling(_READS, _PARTS)
 _GET = Spelling(
     _READS | {"created_at": ("created_at", read_time), "updated_at": ("updated_at", read_time)},
     _PARTS | {"house_number": "housenumber", "postal_code": "postalcode"},

@@ -26,6 +26,7 @@ from pydantic import SecretStr
 
 from syncengine import __version__
 from syncengine.errors import (
+    DestinationError,
     ProtocolError,
     RateHeaders,
     RateLimitedError,
@@ -38,7 +39,7 @@ from syncengine.qomon.answers import is_plain, problem_of, rate_headers, server_
 
 BODY_CAP = 65_536
 """Bytes read of an answer that need not be long."""
-READ_CAP = 32 * 1024 * 1024
+READ_CAP = 16 * 1024 * 1024
 """Bytes read of an answer that may be: a page of 1,000 contacts with all their answers has a few million."""
 KEEPALIVE_SECONDS = 4.0
 """Below what servers commonly close at: a POST on a connection they just closed is not retried by aiohttp."""
@@ -92,6 +93,9 @@ class Wire:
             raise_for_status=False,
             proxy=self._proxy,
         )
+        # aiohttp repeats a GET on a connection found dead by itself: unpaid and uncounted (3.14.5).
+        if hasattr(self._session, "_retry_connection"):
+            self._session._retry_connection = False  # noqa: SLF001 - there is no other switch
         return self
 
     async def __aexit__(
@@ -119,36 +123,41 @@ class Wire:
 
         Raises TransientError (which says whether anything can have left us) or ProtocolError.
         """
+        failure: DestinationError
         try:
             async with self._session.request(
                 method, self._base_url + path, data=body, headers=self._headers(), allow_redirects=False
             ) as response:
                 content, is_whole = await _read(response, most)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
-            raise ProtocolError(
+            failure = ProtocolError(
                 "the server's certificate is not valid for this host; nothing was sent. Check base_url and "
                 "the machine's clock and certificates"
-            ) from None
+            )
         except aiohttp.ClientHttpProxyError as error:
-            raise TransientError(
-                f"the proxy refused the connection (HTTP {error.status})", sent=False
-            ) from None
+            failure = TransientError(f"the proxy refused the connection (HTTP {error.status})", sent=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise TransientError(f"could not connect ({_name(error)})", sent=False) from None
+            failure = TransientError(f"could not connect ({_name(error)})", sent=False)
         except aiohttp.InvalidURL:
-            raise ProtocolError("base_url is not a usable address") from None
+            failure = ProtocolError("base_url is not a usable address")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise TransientError(f"no answer ({_name(error)})", sent=True) from None
-        headers: Mapping[str, str] = response.headers
-        return Reply(
-            status=response.status,
-            content_type=headers.get("Content-Type", ""),
-            encoding=headers.get("Content-Encoding", "").strip().lower(),
-            body=content,
-            is_whole=is_whole,
-            rate=rate_headers(headers),
-            date=server_date(headers),
-        )
+            failure = TransientError(f"no answer ({_name(error)})", sent=True)
+        else:
+            return _reply(response, content, is_whole=is_whole)
+        raise failure  # out here: raised inside, it would carry the foreign error, and that one the key
+
+
+def _reply(response: aiohttp.ClientResponse, content: bytes, *, is_whole: bool) -> Reply:
+    headers: Mapping[str, str] = response.headers
+    return Reply(
+        status=response.status,
+        content_type=headers.get("Content-Type", ""),
+        encoding=headers.get("Content-Encoding", "").strip().lower(),
+        body=content,
+        is_whole=is_whole,
+        rate=rate_headers(headers),
+        date=server_date(headers),
+    )
 
 
 def check(reply: Reply, route: str, *, expected: int) -> None:
@@ -174,7 +183,9 @@ def content_of(reply: Reply, route: str) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         content = None
     if not isinstance(content, dict) or str(content.get("status", "")).lower() in {"fail", "error"}:
-        raise ProtocolError(_breach(reply, route), status=reply.status, rate=reply.rate)
+        raise ProtocolError(
+            _breach(reply, route), status=reply.status, rate=reply.rate, problem=problem_of(reply.body)
+        )
     return content
 
 
@@ -224,6 +235,7 @@ def _is_packed(reply: Reply) -> bool:
 
 def _breach(reply: Reply, route: str) -> str:
     status, content_type = reply.status, reply.content_type.split(";", maxsplit=1)[0].strip()[:60]
+    content_type = "".join(sign for sign in content_type if " " <= sign <= "~")  # it may end in a log
     what = f"HTTP {status}" + (f" with {content_type}" if content_type else "")
     if 300 <= status < 400:
         why = "a redirect, which is never followed"

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
+import orjson
+import pytest
 from test_sandbox_client import Client
 
 from syncengine.qomon import Contact, QomonClient
@@ -66,3 +72,18 @@ async def test_pages_alone_would_miss_somebody() -> None:
 
         once = [contact.id async for contact in sweep(partial(qomon.page), per_page=10)]
         assert sorted(once) == sorted(await ids_there(client))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_sixty_thousand_are_met_once_while_staff_works_and_memory_stays_flat() -> None:
+    """In processes of their own; the benchmark asserts itself that nobody is missed or met twice."""
+    ended = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench", "reading", cwd=Path(__file__).parents[1], stdout=subprocess.PIPE
+    )
+    printed, _ = await ended.communicate()
+    assert ended.returncode == 0
+    mixed, swept = (orjson.loads(line) for line in printed.splitlines()[1:])
+    assert (mixed["throttled"], mixed["contacts"]) == (0, 3000)
+    assert (swept["contacts"], swept["missed"], swept["twice"]) == (60_000, 0, 0)
+    assert swept["peak_mb_more"] < 100

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
 import os
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_store_kit import load_rows, opened, row
 
-from syncengine.checks import Check, fault
+from syncengine.checks import Check, cells, fault
 from syncengine.checks.answers import check_forms, check_mapping
 from syncengine.checks.machine import check_disk, check_lock, check_permissions, check_sqlite, check_state
-from syncengine.checks.source import Sample, check_source
+from syncengine.checks.source import check_source
 from syncengine.checks.space import check_clock, check_limits, check_space, limits_of
 from syncengine.config import Settings
 from syncengine.errors import ConfigError, RateHeaders, StoreError
@@ -59,9 +63,9 @@ def settings_of(folder: Path, fields: dict[str, Any], text: str, *, name: str = 
 def mapped(folder: Path, fields: dict[str, Any], text: str, *, name: str = "list.csv") -> list[Check]:
     """Check a mapping against FORMS with the rows of a file."""
     found = settings_of(folder, fields, text, name=name)
-    checks, sample = check_source(found, has_fields=True)
+    checks, opened_source = check_source(found, has_fields=True)
     assert [check.ok for check in checks] == [True, True], checks
-    return check_mapping(found.fields, sample, FORMS)
+    return check_mapping(found.fields, opened_source, FORMS)
 
 
 def names_of(checks: list[Check]) -> dict[str, bool | None]:
@@ -164,20 +168,123 @@ def test_without_answers_there_is_nothing_to_say(tmp_path: Path) -> None:
             st.sampled_from(["Newsletter", "Languages", "Job", "Region", "Nothing", 3, 4, 5, 99]),
             st.sampled_from(["fr", "consent_email", "No", "anything", "French"]),
         ),
+        min_size=1,
         max_size=6,
     )
 )
-def test_a_sample_is_in_order_exactly_when_none_of_its_answers_would_drop_its_contact(
+def test_a_source_is_in_order_exactly_when_none_of_its_answers_would_drop_its_contact(
     answers: list[tuple[str, str | int, str]],
 ) -> None:
-    contacts: list[dict[str, Any]] = [
-        {kind: [{"id" if isinstance(form, int) else "label": form, "value": value}]}
-        for kind, form, value in answers
+    records = [
+        {"ref": n, kind: [{"id" if isinstance(form, int) else "label": form, "value": value}]}
+        for n, (kind, form, value) in enumerate(answers)
     ]
-    sample = Sample(rows=len(contacts), contacts=[*contacts])
-    checks = check_mapping({}, sample, FORMS)
+    with TemporaryDirectory() as folder:
+        text = "".join(json.dumps(record) + "\n" for record in records)
+        checks = mapped(Path(folder), {}, text, name="list.jsonl")
     drops = any(FORMS.check(*answer) for answer in answers)
     assert all(check.ok for check in checks) is not drops
+
+
+def test_an_option_that_only_late_rows_lack_is_found(tmp_path: Path) -> None:
+    """And rows that repeat right cells, which are passed over, hide no wrong one beside them."""
+    rows = ["fr,y"] * 1000 + ["fr,n", "fr,y", f"{CANARY},y", "fr|en,y", f"fr|{CANARY},y"] * 100
+    text = "ref,speaks,mails\n" + "".join(f"{n},{row}\n" for n, row in enumerate(rows))
+    fields = {
+        "custom_fields.Languages": {"column": " speaks ", "split": "|"},
+        "consents.Newsletter": {"column": "mails", "values": {"y": "consent_email"}, "other": "skip"},
+    }
+    (check,) = mapped(tmp_path, fields, text)
+    assert check.ok is False
+    assert "column ' speaks ' holds one text" in check.message
+    assert "in 200 of 1,500 rows" in check.message
+    assert CANARY not in repr(check)
+
+
+def test_two_columns_are_compared_each_with_its_own_form(tmp_path: Path) -> None:
+    text = "ref,a,b\n1,fr,No\n2,fr,No\n3,No,fr\n4\n5,,fr\n"
+    checks = mapped(tmp_path, {"custom_fields.Languages": "a", "consents.Newsletter": "b"}, text)
+    assert [check.ok for check in checks] == [False, False]
+    assert "in 1 of 5 rows" in checks[0].message + checks[1].message
+    assert "in 2 of 5 rows" in checks[0].message + checks[1].message
+
+
+def test_a_column_that_is_spelled_otherwise_than_in_the_header_is_compared_too(tmp_path: Path) -> None:
+    """A decomposed é: the mapping composes names, so cells are told apart only where all names are found."""
+    text = "ref,parl\u00e9,mails\n1,fr,No\n2,no language,No\n"
+    fields = {"custom_fields.Languages": "parle\u0301", "consents.Newsletter": "mails"}
+    (check,) = mapped(tmp_path, fields, text)
+    assert "in 1 of 2 rows" in check.message
+
+
+def test_what_values_leave_out_is_no_fault(tmp_path: Path) -> None:
+    rule = {"column": "x", "values": {"y": "consent_email"}, "other": "skip"}
+    (check,) = mapped(tmp_path, {"consents.Newsletter": rule}, "ref,x\n1,y\n2,something else\n")
+    assert (check.ok, check.message) == (
+        True,
+        "the form that is answered exists, with every option that is used",
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "ok", "words"),
+    [
+        ("x", None, "which options the cells use was not checked"),
+        ({"column": "x", "values": {"y": "consent_email"}}, True, "with every option that is used"),
+        ({"constant": "No"}, True, "with every option that is used"),
+    ],
+)
+def test_without_a_source_only_what_the_configuration_says_is_called_right(
+    rule: Any, ok: bool | None, words: str
+) -> None:
+    fields = Settings.from_mapping({"fields": {"consents.Newsletter": rule}}, environ={}).fields
+    (check,) = check_mapping(fields, None, FORMS)
+    assert check.ok is ok
+    assert words in check.message
+    (unknown,) = check_mapping({}, None, FORMS)
+    assert unknown.ok is None
+
+
+def test_a_file_that_takes_too_long_is_called_right_only_as_far_as_it_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "ref,x\n" + "".join(f"{n},No\n" for n in range(2500))
+    found = settings_of(tmp_path, {"consents.Newsletter": "x"}, text)
+    opened_source = check_source(found, has_fields=True)[1]
+    assert opened_source is not None
+    clock = itertools.count(0, cells.SECONDS / 2.5)  # begun at 0; in time at the first row and the 1,001st
+    read = cells.read_answers(opened_source.source, opened_source.mapping, FORMS, clock=lambda: next(clock))
+    assert (read.rows, read.is_whole, read.wrong) == (2000, False, {})
+    monkeypatch.setattr(cells, "SECONDS", -1.0)
+    (check,) = check_mapping(found.fields, opened_source, FORMS)
+    assert check.ok is None
+    assert "in the first 0 rows, the others were not read" in check.message
+
+
+def test_what_is_counted_of_a_hostile_file_is_bounded(tmp_path: Path) -> None:
+    text = "ref,x\n" + "".join(f"{n},text {n}\n" for n in range(10_500))
+    (check,) = mapped(tmp_path, {"consents.Newsletter": "x"}, text)
+    assert "holds at least 10,000 distinct texts" in check.message
+    assert "in 10,500 of 10,500 rows" in check.message
+    text = "".join(
+        f'{{"ref": {n}, "custom_fields": [{{"label": "L{n}", "value": "x"}}]}}\n' for n in range(1500)
+    )
+    checks = mapped(tmp_path, {}, text, name="list.jsonl")
+    assert len(checks) == cells.FORMS_TOLD
+    assert "1 of the first 20 rows" in checks[0].message
+
+
+def test_a_file_that_breaks_off_late_is_a_fault(tmp_path: Path) -> None:
+    text = "ref,x\n" + "".join(f"{n},No\n" for n in range(1200)) + '1200,"No\n'
+    (check,) = mapped(tmp_path, {"consents.Newsletter": "x"}, text)
+    assert check.ok is False
+    assert "list.csv" in check.message
+
+
+def test_a_header_that_names_forms_is_in_order_when_they_take_its_cells(tmp_path: Path) -> None:
+    text = "ref,mail,consents.Newsletter,custom_fields.Job,custom_fields.Jop\n1,a@x.example,No,Baker,\n"
+    (check,) = mapped(tmp_path, {}, text)
+    assert (check.ok, check.message) == (True, "all 2 forms exist, with every option that is used")
 
 
 def test_forms_are_counted_by_type() -> None:
@@ -190,11 +297,11 @@ def test_forms_are_counted_by_type() -> None:
 
 def test_a_source_is_read_and_its_first_rows_tried(tmp_path: Path) -> None:
     found = settings_of(tmp_path, {"mail": "m"}, "ref,m\n1,a@x.example\n2,no mail\n")
-    checks, sample = check_source(found, has_fields=True)
+    checks, opened_source = check_source(found, has_fields=True)
     assert [check.ok for check in checks] == [True, True]
     assert "1 of its 2 rows would be refused" in checks[1].message
-    assert sample is not None
-    assert (sample.rows, sample.refused, len(sample.contacts)) == (2, 1, 1)
+    assert opened_source is not None
+    assert opened_source.source.columns == ("ref", "m")
 
 
 def test_a_file_that_a_load_would_refuse_is_a_fault(tmp_path: Path) -> None:
@@ -258,6 +365,28 @@ def test_a_server_without_headers_is_no_fault_but_told() -> None:
     assert "rate = 8 and burst = 100 are used" in check.message
     assert check.remedy
     assert limits_of(RateHeaders(), DestinationSettings(rate=8))["rate"] is None
+
+
+@pytest.mark.parametrize(
+    ("heard", "share", "words"),
+    [
+        (RateHeaders(burst=100.0, rate=float("9" * 306)), 1.0, "headers that make sense"),
+        (RateHeaders(burst=100.0, rate=5e-324), 1.0, "headers that make sense"),
+        (RateHeaders(burst=100.0, rate=0.0), 1.0, "headers that make sense"),
+        (RateHeaders(burst=math.inf, rate=10.0), 1.0, "headers that make sense"),
+        (RateHeaders(burst=100.0, rate=10.0, remaining=1e300), 1.0, "contacts that are due take about 1 s"),
+        (RateHeaders(burst=100.0, rate=10.0, remaining=0.0), 1e-300, "due take more than a year"),
+        (RateHeaders(burst=100.0, rate=10.0), 5e-324, "due take more than a year"),
+    ],
+)
+def test_absurd_headers_are_told_without_reckoning_with_them(
+    heard: RateHeaders, share: float, words: str
+) -> None:
+    wanted = DestinationSettings(share=share)
+    message = check_limits(heard, wanted, due=10).message
+    assert words in message
+    assert len(message) < 250
+    assert all(number is None or number <= 36_000 for number in limits_of(heard, wanted).values())
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,14 @@ def test_without_a_configuration_the_key_is_tried_all_the_same(
     assert checks["space"].message == "group_id 1001"
 
 
+def test_all_is_well_is_said_only_when_all_was_checked(people: Program) -> None:
+    (people.folder / "syncengine.toml").write_text('[fields]\n"consents.Newsletter" = "mails"\n', "utf-8")
+    ended = people.run("doctor")
+    assert ended.code == 0
+    assert "All is well" not in ended.out
+    assert "Nothing to do, as far as could be checked." in ended.out
+
+
 def test_another_space_than_the_state_files_is_told(
     here: pytest.MonkeyPatch, people: Program, space: dict[str, str]
 ) -> None:
@@ -174,6 +182,18 @@ def test_without_a_key_there_is_no_request(here: pytest.MonkeyPatch) -> None:
     checks = examined()
     assert faults(checks) == {"key"}
     assert checks["connection"].message == "not checked: there is no key"
+
+
+def test_an_option_that_only_late_rows_lack_is_told(here: pytest.MonkeyPatch, people: Program) -> None:
+    rows = "".join(f"{n},Roux,{'consent_email' if n < 1001 else CANARY}\n" for n in range(1, 1501))
+    (people.folder / "members.csv").write_text(f"ref,name,mails\n{rows}", "utf-8")
+    config = CONFIG.replace('mail = "mail"', '"consents.Newsletter" = "mails"')
+    (people.folder / "syncengine.toml").write_text(config, "utf-8")
+    checks = examined()
+    assert faults(checks) == {"mapping"}
+    assert "in 500 of 1,500 rows" in checks["mapping"].message
+    (people.folder / "members.csv").unlink()
+    assert "was not checked" in examined()["mapping"].message
 
 
 # --- what a look at the space shows

@@ -1,8 +1,8 @@
 """What `syncengine doctor` looks at: each check tells whether something is in order, or what to do.
 
-`source` reads the list, `answers` compares the mapping with a space's forms, `space` judges what a space
-told, `machine` looks at files, disk and SQLite. Nothing here sends, writes or creates anything; messages name
-files, fields, columns and counts, never a key or a person's value.
+`source` reads the list, `answers` and `cells` compare the mapping and its cells with a space's forms, `space`
+judges what a space told, `machine` looks at files, disk and SQLite. Nothing here sends, writes or creates
+anything; messages name files, fields, columns and counts, never a key or a person's value.
 """
 
 from __future__ import annotations

@@ -6,20 +6,19 @@ Sources: Qomon guides "Forms overview" and "Create and update contacts". What a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
 
-from syncengine.checks import Check
-from syncengine.checks.source import Sample
-from syncengine.qomon.fields import ADVANCED, Field, known_field
+from syncengine.checks import Check, fault, not_checked
+from syncengine.checks.cells import TEXTS_KEPT, Answers, Place, read_answers
+from syncengine.errors import SourceError
+from syncengine.load import OpenedSource
+from syncengine.mapping import compile_mapping
+from syncengine.qomon.fields import Field, known_field
 from syncengine.qomon.forms import CHOICE, KINDS, Forms
 from syncengine.qomon.values import clean
 from syncengine.sections import FieldRule
 
 LIST = "syncengine forms lists what there is"
-
-Place: TypeAlias = tuple[str, str | int]
-"""Kind of answers, and the form by label or id."""
 
 
 def check_forms(forms: Forms) -> Check:
@@ -31,30 +30,92 @@ def check_forms(forms: Forms) -> Check:
     return Check("forms", True, f"{len(forms):,}: {told}")
 
 
-def check_mapping(fields: Mapping[str, FieldRule], sample: Sample | None, forms: Forms) -> list[Check]:
-    """Check every rule that answers a form, and what the first rows of the source would answer."""
+def check_mapping(fields: Mapping[str, FieldRule], opened: OpenedSource | None, forms: Forms) -> list[Check]:
+    """Check every rule that answers a form, and what the cells of the whole source answer.
+
+    Cells are read where they may hold anything: not for a constant, for `values`, whose options are the
+    configuration's own, nor for forms of free text. `opened`: None when there is no source to be read.
+    """
+    rules = list(_answering(fields or _by_header(opened)))
     checks: list[Check] = []
-    columns: dict[Place, str | None] = {}
     broken: set[Place] = set()
-    for name, rule in fields.items():
-        field = known_field(name)
-        if field is None or field.kind != "advanced":
-            continue
-        columns[field.name, field.form] = rule.column
-        faults = list(_faults(name, rule, field, forms))
-        if faults:
-            broken.add((field.name, field.form))
-            checks += faults
-    places = set(columns)
-    if sample is not None:
-        places |= {place for _, place, _ in _answers(sample)}
-        checks += _check_cells(sample, columns, broken, forms)
+    if fields:  # what a header names counts only once it answers something
+        for name, rule, field in rules:
+            faults = list(_faults(name, rule, field, forms))
+            if faults:
+                broken.add((field.name, field.form))
+                checks += faults
+    elif opened is None:
+        return [not_checked("mapping", "without [fields] the source's names count, and it was not read")]
+    unsure = {
+        name: rule
+        for name, rule, field in rules
+        if (field.name, field.form) not in broken and _is_unsure(rule, field, forms)
+    }
+    found = Answers()
+    if opened is not None and (unsure or (not fields and opened.source.columns is None)):
+        try:
+            found = _read(opened, unsure, forms)
+        except SourceError as error:
+            return [*checks, fault("mapping", error)]
+        checks += _wrong_cells(found, rules, opened.source.columns, forms)
     if checks:
         return checks
-    if not places:
-        return [Check("mapping", True, "no form is answered")]
-    told = "the form that is answered exists" if len(places) == 1 else f"all {len(places)} forms exist"
-    return [Check("mapping", True, f"{told}, with every option that is used")]
+    exist = {(field.name, field.form) for _, _, field in rules if _exists(field, forms)} | found.right
+    return [_in_order(len(exist), found, is_unread=opened is None and bool(unsure))]
+
+
+def _in_order(exist: int, found: Answers, *, is_unread: bool) -> Check:
+    """Say that nothing wrong was found, and where nobody looked."""
+    told = "the form that is answered exists" if exist == 1 else f"all {exist:,} forms exist"
+    if is_unread:
+        told += "; which options the cells use was not checked, as the source was not read"
+        return Check("mapping", None, told)
+    if not found.is_whole:
+        told += f"; so does every option used in the first {found.rows:,} rows, the others were not read"
+        return Check("mapping", None, told)
+    if not exist:
+        return Check("mapping", True, "no form is answered")
+    return Check("mapping", True, f"{told}, with every option that is used")
+
+
+def _answering(rules: Mapping[str, FieldRule]) -> Iterator[tuple[str, FieldRule, Field]]:
+    """Yield the rules that answer a form."""
+    for name, rule in rules.items():
+        field = known_field(name)
+        if field is not None and field.kind == "advanced":
+            yield name, rule, field
+
+
+def _by_header(opened: OpenedSource | None) -> dict[str, FieldRule]:
+    """Return the rules that a header makes where there are no `[fields]`."""
+    columns = opened.source.columns if opened is not None else None
+    return {column: FieldRule(column=column) for column in columns or ()}
+
+
+def _is_unsure(rule: FieldRule, field: Field, forms: Forms) -> bool:
+    """Say whether a cell may give an answer that its form does not take."""
+    if rule.constant is not None or rule.values is not None:
+        return False
+    return not _exists(field, forms) or forms.find(field.name, field.form).has_options
+
+
+def _exists(field: Field, forms: Forms) -> bool:
+    try:
+        forms.find(field.name, field.form)
+    except ValueError:
+        return False
+    return True
+
+
+def _read(opened: OpenedSource, unsure: Mapping[str, FieldRule], forms: Forms) -> Answers:
+    """Read the source with the unsure rules alone, which is faster; without any, by the records' names."""
+    source = opened.source
+    if not unsure:
+        return read_answers(source, opened.mapping, forms)
+    mapping = compile_mapping(unsure, opened.settings.key, source.columns, path=source.path)
+    wanted = {rule.column.strip() for rule in unsure.values() if rule.column is not None}
+    return read_answers(source, mapping, forms, wanted=wanted)
 
 
 def _faults(name: str, rule: FieldRule, field: Field, forms: Forms) -> Iterator[Check]:
@@ -80,38 +141,30 @@ def _faults(name: str, rule: FieldRule, field: Field, forms: Forms) -> Iterator[
         )
 
 
-def _answers(sample: Sample) -> Iterator[tuple[int, Place, object]]:
-    """Yield each answer of the first rows: row, form, value."""
-    for row, contact in enumerate(sample.contacts):
-        for kind in ADVANCED:
-            for entry in contact.get(kind, ()):
-                yield row, (kind, entry.get("id") or entry.get("label", "")), entry["value"]
-
-
-def _check_cells(
-    sample: Sample, columns: Mapping[Place, str | None], broken: set[Place], forms: Forms
+def _wrong_cells(
+    found: Answers,
+    rules: Iterable[tuple[str, FieldRule, Field]],
+    header: tuple[str, ...] | None,
+    forms: Forms,
 ) -> Iterator[Check]:
-    """Yield what is wrong with the answers of the first rows, form by form: how many, never which."""
-    wrong: dict[Place, tuple[set[int], set[object]]] = {}
-    for row, place, value in _answers(sample):
-        if place not in broken and forms.reason(*place, value):
-            rows, texts = wrong.setdefault(place, (set(), set()))
-            rows.add(row)
-            texts.add(value)
-    for place, (rows, texts) in wrong.items():
+    """Yield what is wrong with the cells, form by form: how many, never which."""
+    columns = {(field.name, field.form): rule.column for _, rule, field in rules}
+    for place, wrong in found.wrong.items():
         kind, form = place
         name = f"{kind}.{form}" if isinstance(form, str) else f"{kind}.#{form}"
-        share = f"{len(rows):,} of {sample.rows:,} rows"
+        share = f"{wrong.rows:,} of {'' if found.is_whole else 'the first '}{found.rows:,} rows"
         try:
             forms.find(kind, form)
         except ValueError as error:
             # Only a header is sure to name a form; in a JSON record the label is a value.
-            told = str(error) if name in (sample.columns or ()) else f"{kind} has no such form"
+            told = str(error) if name in (header or ()) else f"{kind} has no such form"
             yield Check("mapping", False, f"{share}: {told}", LIST)
             continue
         column = columns.get(place)
         where = f"column {column!r}" if column else "the source"
-        count = "one text that is" if len(texts) == 1 else f"{len(texts):,} distinct texts that are"
+        least = "at least " if len(wrong.texts) == TEXTS_KEPT else ""
+        many = f"{least}{len(wrong.texts):,} distinct texts that are"
+        count = "one text that is" if len(wrong.texts) == 1 else many
         yield Check(
             "mapping",
             False,

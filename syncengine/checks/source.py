@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from syncengine.checks import Check, fault, not_checked
 from syncengine.config import Settings
@@ -20,22 +18,18 @@ NO_FIELDS = "[fields] cannot be used"
 
 @dataclass(slots=True)
 class Sample:
-    """The first rows of the source as contacts; `is_whole`: there are no others.
+    """The first rows of the source; `is_whole`: there are no others, `refused`: cannot be read exactly."""
 
-    `refused`: how many of the rows cannot be read exactly. `columns`: None for JSON.
-    """
-
-    columns: tuple[str, ...] | None = None
     rows: int = 0
     refused: int = 0
-    contacts: list[Mapping[str, Any]] = field(default_factory=list, repr=False)
     is_whole: bool = True
 
 
-def check_source(settings: Settings, *, has_fields: bool) -> tuple[list[Check], Sample | None]:
+def check_source(settings: Settings, *, has_fields: bool) -> tuple[list[Check], OpenedSource | None]:
     """Check `[source]` and the columns of `[fields]`, unless those cannot be used.
 
-    The file is read through once, and its first rows are mapped. The sample is None without any.
+    The file is read through once for its encoding, and its first rows are mapped. Returns the source too when
+    it can be read and mapped.
     """
     if settings.source is None:
         why = "no [source] is configured"
@@ -50,15 +44,15 @@ def check_source(settings: Settings, *, has_fields: bool) -> tuple[list[Check], 
         return [fault("source", error), not_checked("columns", UNREAD)], None
     except ConfigError as error:
         return [Check("source", True, f"{settings.source.path} can be read"), fault("columns", error)], None
-    return [Check("source", True, _told(opened.source)), _columns(opened, sample)], sample
+    return [Check("source", True, _told(opened.source)), _columns(opened, sample)], opened
 
 
 def _read(opened: OpenedSource) -> Sample:
-    sample = Sample(opened.source.columns)
+    sample = Sample()
     for _, row in islice(opened.source.rows(), SAMPLE_ROWS):
         sample.rows += 1
         try:
-            sample.contacts.append(opened.mapping(row)[1])
+            opened.mapping(row)
         except RowRefusedError:
             sample.refused += 1
     sample.is_whole = sample.rows < SAMPLE_ROWS

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from syncengine.checks import Check, not_checked
 from syncengine.errors import RateHeaders
+from syncengine.qomon.answers import BELIEVED
 from syncengine.sections import DestinationSettings
 from syncengine.store.glance import Glance
 
 CLOCK_SECONDS = 60.0
 """Windows of a read-back overlap by so much: a clock that is further off would miss contacts."""
 
+LONGEST_SECONDS = 365 * 86_400.0
+"""A duration that is told as a number; a tiny share makes endless ones."""
+
 
 def limits_of(heard: RateHeaders, wanted: DestinationSettings) -> dict[str, float | None]:
     """Return the bucket as the headers told it (tokens, tokens a second), and what our share makes of it."""
+    heard = _believed(heard)
     rate = wanted.rate if heard.rate is None else heard.rate
     return {
         "burst": heard.burst,
@@ -31,11 +37,12 @@ def check_limits(heard: RateHeaders, wanted: DestinationSettings, due: int) -> C
 
     One contact is one request of one token (observed). Source: Qomon guide, "Rate limits".
     """
+    heard = _believed(heard)
     if heard.rate is None or heard.burst is None:
         return Check(
             "limits",
             None,
-            "the answers had no rate-limit headers: [destination] "
+            "the answers had no rate-limit headers that make sense: [destination] "
             f"rate = {_amount(wanted.rate)} and burst = {_amount(wanted.burst)} are used",
             "make sure that they are your space's; nothing corrects them",
         )
@@ -52,6 +59,21 @@ def check_limits(heard: RateHeaders, wanted: DestinationSettings, due: int) -> C
     return Check("limits", True, told)
 
 
+def _believed(heard: RateHeaders) -> RateHeaders:
+    """Return what can be meant: no number of an answer may be too large or too small to reckon with."""
+    least, most = BELIEVED
+
+    def is_meant(number: float | None, least: float) -> bool:
+        return number is not None and least <= number <= most
+
+    return replace(
+        heard,
+        burst=heard.burst if is_meant(heard.burst, least) else None,
+        rate=heard.rate if is_meant(heard.rate, least) else None,
+        remaining=heard.remaining if is_meant(heard.remaining, 0) else None,
+    )
+
+
 def _amount(tokens: float) -> str:
     return f"{tokens:,.0f}" if tokens.is_integer() else f"{tokens:,.1f}"
 
@@ -59,6 +81,8 @@ def _amount(tokens: float) -> str:
 def _about(seconds: float) -> str:
     if seconds < 90:
         return f"about {max(1, round(seconds))} s"
+    if seconds > LONGEST_SECONDS:
+        return "more than a year"
     minutes = round(seconds / 60)
     return f"about {minutes} min" if minutes < 120 else f"about {minutes // 60} h {minutes % 60:02} min"
 

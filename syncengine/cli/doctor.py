@@ -44,6 +44,8 @@ def write_doctor(page: Page, found: Examined) -> None:
     faults = sum(check.ok is False for check in found.checks)
     if faults:
         page.line(f"{plural(faults, 'thing')} to do.", style="bold yellow")
+    elif any(check.ok is None for check in found.checks):
+        page.line("Nothing to do, as far as could be checked.", style="bold green")
     else:
         page.line("All is well.", style="bold green")
     if found.look.requests:

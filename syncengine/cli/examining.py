@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from syncengine.checks import Check, fault, not_checked
 from syncengine.checks.answers import check_forms, check_mapping
 from syncengine.checks.machine import check_disk, check_lock, check_permissions, check_sqlite, check_state
-from syncengine.checks.source import NO_FIELDS, Sample, check_source
+from syncengine.checks.source import NO_FIELDS, check_source
 from syncengine.checks.space import check_clock, check_limits, check_space, limits_of
 from syncengine.cli.asking import NETWORK, key_refused, place_of_key
 from syncengine.cli.call import Call
@@ -21,6 +21,7 @@ from syncengine.cli.looking import Look, look
 from syncengine.cli.usable import Usable, read_usable
 from syncengine.config import Settings
 from syncengine.errors import ConfigError, RejectedError, TransientError, UnauthorizedError
+from syncengine.load import OpenedSource
 from syncengine.qomon.address import region
 from syncengine.store.glance import Glance
 
@@ -55,14 +56,14 @@ class Examined:
 def examine(call: Call) -> Examined:
     """Make all checks; the space is read for 7 tokens. What is wrong ends in a check, never in an error."""
     usable = read_usable(call)
-    sample: Sample | None = None
+    opened: OpenedSource | None = None
     source = [not_checked("source", _broken("source")), not_checked("columns", _broken("source"))]
     if "source" in usable.sections:
-        source, sample = check_source(usable.settings, has_fields="fields" in usable.sections)
+        source, opened = check_source(usable.settings, has_fields="fields" in usable.sections)
     machine, known = _check_machine(usable)
     key = _key(usable)
     seen = asyncio.run(look(usable.settings, key)) if isinstance(key, SecretStr) else Look()
-    space = list(space_checks(usable, key, seen, known, sample))
+    space = list(space_checks(usable, key, seen, known, opened))
     limits = limits_of(seen.heard, usable.settings.destination)
     return Examined([_configuration(call.config, usable), *source, *space, *machine], seen, limits)
 
@@ -91,7 +92,7 @@ def _key(usable: Usable) -> SecretStr | Check:
 
 
 def space_checks(
-    usable: Usable, key: SecretStr | Check, seen: Look, known: Glance | None, sample: Sample | None
+    usable: Usable, key: SecretStr | Check, seen: Look, known: Glance | None, opened: OpenedSource | None
 ) -> Iterator[Check]:
     """Yield what a look at the space says. `key`: or why there is none; `known`: by the state file."""
     settings = usable.settings
@@ -126,7 +127,7 @@ def space_checks(
         return
     yield check_forms(seen.forms)
     if "fields" in usable.sections:
-        yield from check_mapping(settings.fields, sample, seen.forms)
+        yield from check_mapping(settings.fields, opened, seen.forms)
     else:
         yield not_checked("mapping", NO_FIELDS)
 

@@ -21,6 +21,9 @@ from syncengine.store.schema import DUE
 
 FINGERPRINT_BYTES = 16
 
+ATTEMPTS = 3
+"""Looks at a file that changes meanwhile: a run that begins spoils one, one that ends spoils another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Glance:
@@ -53,11 +56,41 @@ def glance(path: Path) -> Glance | None:
     path = real_path(path)
     if not path.exists():
         return None
-    while True:
-        is_quiet = not is_locked(path)
-        found = _read(path, is_quiet=is_quiet)
-        if not is_quiet or not is_locked(path):
-            return found
+    for _ in range(ATTEMPTS - 1):
+        is_quiet, before = not is_locked(path), _stamp(path)
+        # What a run that began or ended meanwhile let us see is neither a finding nor a fault: look again.
+        try:
+            found = _read(path, is_quiet=is_quiet)
+        except StoreError:
+            if _is_as_before(path, is_quiet=is_quiet, before=before):
+                raise
+        else:
+            if not is_quiet or _is_as_before(path, is_quiet=True, before=before):
+                return found
+    return _read(path, is_quiet=not is_locked(path))
+
+
+def _is_as_before(path: Path, *, is_quiet: bool, before: tuple[int, ...]) -> bool:
+    if is_locked(path) is is_quiet:
+        return False
+    return not is_quiet or _stamp(path) == before
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes when a run writes to the file. By name: nothing is opened."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _size(file: Path) -> int:
+    """Return the bytes in a side file, 0 when there is none (any more)."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _read(path: Path, *, is_quiet: bool) -> Glance:
@@ -72,10 +105,10 @@ def _read(path: Path, *, is_quiet: bool) -> Glance:
 
 @contextmanager
 def _opened(path: Path, *, is_quiet: bool) -> Iterator[Connection]:
-    left = {file.suffix: file for file in side_files(path) if file.exists() and file.stat().st_size}
-    if is_quiet and any(name.endswith("-journal") for name in left):
+    wal, journal = map(_size, side_files(path))
+    if is_quiet and journal:
         raise StoreError(f"{path}: a killed run left its journal; the next syncengine sync clears it up")
-    mode = "ro" if left or not is_quiet else "ro&immutable=1"
+    mode = "ro" if wal or journal or not is_quiet else "ro&immutable=1"
     with translating(path):
         connection = sqlite3.connect(
             f"file:{quote(str(path.absolute()))}?mode={mode}", uri=True, isolation_level=None, timeout=2.0

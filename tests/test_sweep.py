@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import random
+import weakref
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncengine.errors import ProtocolError
 from syncengine.qomon.query import EVERYBODY, Query, where
-from syncengine.qomon.sweep import PAGE_CAP, PAGES_BY, PATIENCE, SECOND, _Ids, sweep
+from syncengine.qomon.sweep import PAGE_CAP, PAGES_BY, PASSES, PATIENCE, SECOND, _Ids, sweep
 
 START = datetime(2023, 3, 1, tzinfo=UTC)
 DAY = 86_400 * SECOND
@@ -66,7 +68,8 @@ class Server:
     """A space that others edit between any two requests.
 
     `precision`: microseconds to which times are cut off before they are compared; `cuts`: whether those of
-    the contacts, of the ends of a window, or both. `lag`: requests after which an edit is found.
+    the contacts, of the ends of a window, or both. `lag`: requests after which an edit is found. `last_page`:
+    the page shown for all deeper ones. `namesakes`: how many share a surname, in another order each time.
     """
 
     order: Order = "any"
@@ -76,6 +79,8 @@ class Server:
     edit: Callable[[Server], None] = lambda _: None
     is_blind: bool = False
     deepest: int | None = None
+    last_page: int | None = None
+    namesakes: int = 1
     people: dict[int, Person] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     chance: random.Random = field(default_factory=lambda: random.Random(20_260_716))
@@ -117,6 +122,7 @@ class Server:
         self.requests.append(request)
         if self.deepest is not None and page * per_page >= self.deepest:
             raise TooDeepError
+        page = page if self.last_page is None else min(page, self.last_page)
         for due, id_, time in self._late:
             if due <= len(self.requests) and id_ in self.people:
                 person = self.people[id_]
@@ -145,6 +151,8 @@ class Server:
         return time if time is None or what not in self.cuts else time // self.precision * self.precision
 
     def _place(self, sort: str | None) -> Callable[[Person], Any]:
+        if sort == PAGES_BY and self.namesakes > 1:
+            return lambda person: (person.id // self.namesakes, self.chance.random())
         if sort is not None:
             return lambda person: person.name * 7 % 1 if sort != PAGES_BY else person.name
         return {
@@ -294,9 +302,40 @@ async def test_whoever_exists_all_the_time_is_met_once(
 
 
 def most_requests(count: int, per_page: int) -> int:
-    """Return the bound we state: so many per page of contacts, each page being as hard as a page can be."""
+    """Return twice the 2.5 requests a page stated for bursts, and what it takes to find two instants.
+
+    That is halving all the calendar: paid twice here, not for each page, since pages this small are few.
+    """
     halvings = (3000 * YEAR // 1_000).bit_length()
-    return (PATIENCE + halvings) * (count // per_page + 1)
+    return 5 * (count // per_page + 1) + 2 * (PATIENCE + halvings)
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest", "any"])
+async def test_the_end_is_reached_while_two_fifths_of_a_page_are_edited_during_every_request(
+    order: Order,
+) -> None:
+    def edit(server: Server) -> None:
+        assert len(server.requests) < 400
+        server.touch(server.chance.sample(sorted(server.people), 8))
+
+    chance = random.Random(5)
+    server = Server(order, edit=edit, now=3 * YEAR)
+    server.add(chance.randrange(3 * YEAR) for _ in range(600))
+    assert sorted(await server.swept(per_page=20)) == list(range(1, 601))
+
+
+async def test_one_page_is_held_at_a_time() -> None:
+    server = Server()
+    server.add(day * DAY for day in range(100))
+    shown: list[weakref.ref[Contact]] = []
+
+    async def read_page(query: Query, /, *, page: int, per_page: int, sort: str | None) -> Sequence[Contact]:
+        assert sum(contact() is not None for contact in shown) <= 2  # the last one, here and there
+        answer = await server.read_page(query, page=page, per_page=per_page, sort=sort)
+        shown[:] = map(weakref.ref, answer)
+        return answer
+
+    assert len([contact.id async for contact in sweep(read_page, per_page=10)]) == 100
 
 
 # --- more than a page in one instant
@@ -361,6 +400,25 @@ async def test_a_server_that_goes_no_deeper_is_heard() -> None:
         await server.swept(per_page=5)
 
 
+@pytest.mark.parametrize("namesakes", [500, 60])
+async def test_equal_surnames_in_another_order_each_time_hide_nobody(namesakes: int) -> None:
+    server = Server(namesakes=namesakes)
+    server.add([5 * DAY] * 500)
+    assert sorted(await server.swept(per_page=20)) == list(range(1, 501))
+    pages = [each for each in server.requests if each.sort == PAGES_BY]
+    assert len(pages) <= 2 * 6 + PASSES * 26
+
+
+@pytest.mark.parametrize("last_page", [0, 1, 5])
+async def test_a_server_that_shows_one_page_for_all_deeper_ones_is_found_out(last_page: int) -> None:
+    server = Server(last_page=last_page, deepest=10_000_000)
+    server.add([5 * DAY] * 100)
+    with pytest.raises(ProtocolError, match=r"page .* shows the very contacts of page") as caught:
+        await server.swept(per_page=5)
+    assert caught.value.reason == "protocol"
+    assert max(each.page for each in server.requests) <= 16
+
+
 # --- times that keep no promise
 
 
@@ -412,7 +470,7 @@ async def test_times_shown_may_be_any_others_than_those_found_by(
     for person, time in zip(server.people.values(), shown, strict=False):
         person.shown = time
     assert sorted(await server.swept(per_page=per_page)) == list(range(1, len(found) + 1))
-    assert len(server.requests) <= most_requests(len(found), per_page) + 100
+    assert len(server.requests) <= most_requests(len(found), per_page)
 
 
 async def test_a_server_that_knows_no_windows_is_read_once_and_the_end_is_found() -> None:
@@ -425,7 +483,13 @@ async def test_a_server_that_knows_no_windows_is_read_once_and_the_end_is_found(
 # --- what it costs
 
 
-NIGHTS = [("newest", "any", 225), ("any", "any", 215), ("oldest", "oldest", 245), ("newest", "newest", 900)]
+NIGHTS = [
+    ("newest", "any", 225),
+    ("any", "any", 215),
+    ("oldest", "any", 195),
+    ("oldest", "oldest", 220),
+    ("newest", "newest", 900),
+]
 
 
 class Archive:
@@ -460,7 +524,7 @@ class Archive:
 
 @pytest.mark.parametrize("order", ["oldest", "newest", "id", "any"])
 async def test_sixty_thousand_spread_unevenly_cost_less_than_two_requests_a_page(order: Order) -> None:
-    """Half of them within one hour of three years. Counted: 105 requests, whatever is shown first."""
+    """Half of them within one hour of three years. Counted: 93 requests, oldest first, otherwise 105."""
     chance = random.Random(3)
     times = [chance.randrange(3 * YEAR) for _ in range(30_000)]
     times += [2 * YEAR + chance.randrange(DAY // 24) for _ in range(30_000)]
@@ -468,7 +532,7 @@ async def test_sixty_thousand_spread_unevenly_cost_less_than_two_requests_a_page
     met = [contact.id async for contact in sweep(archive.read_page)]
     assert sorted(met) == list(range(60_000))
     print(f"{archive.requests} requests, {order} first")
-    assert archive.requests <= 110
+    assert archive.requests <= (98 if order == "oldest" else 110)
 
 
 @pytest.mark.parametrize(("order", "names", "most"), NIGHTS)

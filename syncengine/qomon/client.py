@@ -203,9 +203,9 @@ class QomonClient:
 
         Reads in windows of UpdatedAt, each whole in one page; see `qomon.sweep` for why nobody is missed.
         `since`: only who was updated from then on (aware). Costs 1.5 to 2.5 tokens per 1,000 contacts, more
-        in unlucky cases that `qomon.sweep` names. Memory: one page of contacts and 8 bytes for each id. Each contact
-        is as it was at some moment during the search. Raises as `page`. Source: Qomon guides, "Search" and
-        "API polling".
+        in unlucky cases that `qomon.sweep` names. Memory: one page of contacts and 8 bytes for each id. Each
+        contact is as it was at some moment during the search. Raises as `page`. Source: Qomon guides,
+        "Search" and "API polling".
         """
         return sweep(self.page, query, since=since, per_page=PAGE_CAP)
 

@@ -169,7 +169,6 @@ class Budget:
         del self._open[ticket]
         self.requests += 1
         self.throttled += 1
-        self.tokens += headers.cost or 0.0
         wanted = DEFAULT_PAUSE if headers.retry_after is None else headers.retry_after
         self._is_probing = True
         self._leading = self._granted  # whatever was granted until now knows nothing of this

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from syncengine.clock import Clock
 from syncengine.config import Settings
-from syncengine.errors import ProtocolError, RejectedError, TransientError
+from syncengine.errors import ProtocolError, RejectedError, TransientError, UnauthorizedError
 from syncengine.paying import Paying
 from syncengine.qomon.client import QomonClient
 from syncengine.qomon.destination import QomonDestination
@@ -79,7 +79,7 @@ async def check_space(
 ) -> None:
     """Read which group the key opens and give it to `bind`, which raises ConfigError when it is another one.
 
-    A read that fails, or takes long, matters only when the proof `is_needed`; a refused key always does.
+    A read that fails, or takes long, matters only when the proof `is_needed`; a 401 always does.
     """
     try:
         async with (
@@ -91,4 +91,8 @@ async def check_space(
         if is_needed:
             raise
         return  # it can be shown another night
+    except UnauthorizedError as error:
+        if is_needed or error.status != 403:
+            raise
+        return  # a key that may write and not search: whether it is good the first upsert shows
     await bind(group_id)

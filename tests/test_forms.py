@@ -374,3 +374,23 @@ def test_an_answer_to_a_form_of_unknown_type_gets_its_label() -> None:
     forms = Forms([Form(1, "Colour", "", "radio", (Option(2, "Red", "r"),))])
     assert decode([Answer(form=1, value="r", ref_id=2)], forms)[0].value == "Red"
     assert forms.check("forms", 1, "r") == "forms has no form #1"
+
+
+@pytest.mark.parametrize(
+    ("widget", "value", "is_taken"),
+    [
+        ("numeric", "12.5", True),
+        ("numeric", "1,5", False),
+        ("date", "2026-07-16", True),
+        ("date", "2026-07-16T00:00:00.000Z", True),
+        ("date", "03/02/2024", False),
+        ("text", "1,5", True),
+    ],
+)
+def test_a_number_or_a_date_is_told_from_what_would_be_dropped(
+    widget: str, value: str, *, is_taken: bool
+) -> None:
+    forms = Forms([Form(5, "Shares", "custom_fields", widget)])
+    reason = forms.reason("custom_fields", 5, value)
+    assert (reason is None) is is_taken
+    assert value not in (reason or "")

@@ -137,6 +137,15 @@ async def test_a_revoked_key_is_found_by_the_read_and_nobody_is_blamed(tmp_path:
         assert (report.reason, report.sent, report.remaining) == ("unauthorized", 0, 1)
 
 
+async def test_a_key_that_may_not_search_goes_on_writing(tmp_path: Path) -> None:
+    refused = '[[fault]]\nendpoint = "search"\nkind = "status"\nstatus = 403\n'
+    async with world(tmp_path, knows_group=False, faults=refused) as w:
+        w.write(people(3))
+        await w.sync()
+        w.write(people(4))
+        assert (await w.sync()).sent == 1
+
+
 async def test_an_order_to_stop_ends_the_read_too(tmp_path: Path) -> None:
     async with world(
         tmp_path,

@@ -14,7 +14,7 @@ from syncengine.errors import SourceError
 from syncengine.load import OpenedSource
 from syncengine.mapping import compile_mapping
 from syncengine.qomon.fields import Field, known_field
-from syncengine.qomon.forms import CHOICE, KINDS, Forms
+from syncengine.qomon.forms import CHOICE, KINDS, SHAPES, Forms
 from syncengine.qomon.values import clean
 from syncengine.sections import FieldRule
 
@@ -97,7 +97,10 @@ def _is_unsure(rule: FieldRule, field: Field, forms: Forms) -> bool:
     """Say whether a cell may give an answer that its form does not take."""
     if rule.constant is not None or rule.values is not None:
         return False
-    return not _exists(field, forms) or forms.find(field.name, field.form).has_options
+    if not _exists(field, forms):
+        return True
+    form = forms.find(field.name, field.form)
+    return form.has_options or form.widget in SHAPES
 
 
 def _exists(field: Field, forms: Forms) -> bool:

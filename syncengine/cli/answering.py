@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from syncengine.cli.naming import field_name, is_ambiguous
-from syncengine.qomon.forms import KINDS, Form, Forms, Option
+from syncengine.qomon.forms import KINDS, SHAPES, Form, Forms, Option
 from syncengine.qomon.guesses import letters
 from syncengine.qomon.values import clean
 
@@ -25,8 +25,6 @@ UNMATCHED_SHARE = 0.2
 """A rule that would refuse more than this share of the cells is only proposed."""
 
 SEPARATORS = ("|", ";", ",", "/")
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
-_DAY = re.compile(r"\d{4}-\d\d-\d\d(T.+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +76,9 @@ def _answers(form: Form, cells: Sequence[str], forms: Forms) -> Answers:
     texts = [text for cell in cells if (text := _clean(cell))]
     if form.has_options:
         return _choices(form, field, texts, notes)
-    if form.widget == "numeric" and not _mostly(_NUMBER, texts):
+    if form.widget == "numeric" and not _mostly(SHAPES["numeric"], texts):
         return Answers(field, doubt="its cells are no numbers", notes=notes)
-    if form.widget == "date" and not _mostly(_DAY, texts):
+    if form.widget == "date" and not _mostly(SHAPES["date"], texts):
         return Answers(field, doubt="its cells are no dates such as 2026-07-16", notes=notes)
     return Answers(field, notes=notes)
 

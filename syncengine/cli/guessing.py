@@ -31,7 +31,7 @@ KEYS = (
     "memberid", "membernumber", "memberno", "externalid", "personid", "contactid", "customerid", "donorid",
     "supporterid", "volunteerid", "adherentid", "idadherent", "numeroadherent", "numadherent",
     "mitgliedsnummer", "mitgliedid", "userid", "clientid", "recordid", "id", "uuid", "guid", "key",
-    "ref", "reference", "number",
+    "ref", "reference", "number", "numero",
 )  # fmt: skip
 """What people call the column that identifies a person, the best first."""
 

@@ -15,6 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from syncengine.errors import (
+        DestinationError,
+        ProtocolError,
+        RateLimitedError,
+        RejectedError,
+        TransientError,
+        UnauthorizedError,
+    )
     from syncengine.qomon.client import QomonClient
     from syncengine.qomon.contact import Answer, Contact, Note
     from syncengine.qomon.forms import Form, Forms, Option, decode
@@ -33,12 +41,18 @@ __all__ = [
     "EVERYBODY",
     "Answer",
     "Contact",
+    "DestinationError",
     "Form",
     "Forms",
     "Note",
     "Option",
+    "ProtocolError",
     "QomonClient",
     "Query",
+    "RateLimitedError",
+    "RejectedError",
+    "TransientError",
+    "UnauthorizedError",
     "all_of",
     "any_of",
     "custom_field",
@@ -48,12 +62,22 @@ __all__ = [
     "where",
 ]
 
+_ERRORS = (
+    "DestinationError",
+    "ProtocolError",
+    "RateLimitedError",
+    "RejectedError",
+    "TransientError",
+    "UnauthorizedError",
+)
 _HOMES = {
-    "QomonClient": "client",
-    **dict.fromkeys(("Answer", "Contact", "Note"), "contact"),
-    **dict.fromkeys(("Form", "Forms", "Option", "decode"), "forms"),
+    **dict.fromkeys(_ERRORS, "syncengine.errors"),
+    "QomonClient": f"{__name__}.client",
+    **dict.fromkeys(("Answer", "Contact", "Note"), f"{__name__}.contact"),
+    **dict.fromkeys(("Form", "Forms", "Option", "decode"), f"{__name__}.forms"),
     **dict.fromkeys(
-        ("EVERYBODY", "Query", "all_of", "any_of", "custom_field", "form", "server_time", "where"), "query"
+        ("EVERYBODY", "Query", "all_of", "any_of", "custom_field", "form", "server_time", "where"),
+        f"{__name__}.query",
     ),
 }
 
@@ -61,5 +85,5 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used: a mapping needs no HTTP."""
     if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

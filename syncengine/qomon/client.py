@@ -25,7 +25,7 @@ from typing import Any, Self, TypeVar
 import orjson
 from pydantic import SecretStr
 
-from syncengine.budget import Budget
+from syncengine.budget import MOST, Budget
 from syncengine.clock import Clock
 from syncengine.destination import UPSERT
 from syncengine.errors import ProtocolError, RateHeaders
@@ -68,7 +68,7 @@ class QomonClient:
     is ours when another program uses the key. `proxy`: `http://host:port`; those of the environment are never
     used. `paying`: pay the budget of somebody who sends with the same key, whose rate, burst and share count.
 
-    Raises ValueError for an unusable address or key.
+    Raises ValueError for an unusable address, key or number.
     """
 
     def __init__(
@@ -91,6 +91,10 @@ class QomonClient:
             raise ValueError(
                 "the API key is empty or holds characters that no header can carry; copy it again"
             )
+        if in_flight < 1 or not 0 < timeout <= 600:
+            raise ValueError("in_flight is at least 1, and timeout more than 0 and at most 600 seconds")
+        if not (0 < rate <= MOST and 1 <= burst <= MOST and 0 < share <= 1):
+            raise ValueError("rate is more than 0, burst at least 1, share more than 0 and at most 1")
         base_url = read_base_url(base_url)
         self.wire = Wire(
             base_url,

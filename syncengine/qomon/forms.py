@@ -34,6 +34,13 @@ KINDS = MappingProxyType(
 )
 """Type of form, as `GET /v1/forms/type/{type}` takes it -> the upsert's field for answers to it."""
 
+SHAPES = {
+    "numeric": re.compile(r"[+-]?[0-9]+(\.[0-9]+)?"),
+    "date": re.compile(r"\d{4}-\d\d-\d\d(T.+)?", re.ASCII),
+}
+"""What an answer to a free form other than text must look like. Our inference: nothing is documented."""
+_SHAPE_WORDS = {"numeric": "a number such as 12.5", "date": "a date such as 2026-07-16"}
+
 FREE = frozenset({"text", "numeric", "date"})
 MULTIPLE = frozenset({"checkbox"})
 CHOICE = frozenset({"radio", "select"}) | MULTIPLE
@@ -194,6 +201,8 @@ class Forms:
             return f"{name} takes only text, even for numbers and flags", ""
         if not value:
             return f"{name} cannot be answered with an empty text", ""
+        if found.widget in SHAPES and not SHAPES[found.widget].fullmatch(value):
+            return f"{name} takes only {_SHAPE_WORDS[found.widget]}", ""
         if not found.has_options or found.option(value):
             return None
         names = dict.fromkeys(text for option in found.options for text in (option.value, option.label))

@@ -21,7 +21,7 @@ _HEADERS = {
     "birthcountry": "birth country, country of birth, pays de naissance, geburtsland",
     "birthdept": "birth department, departement de naissance",
     "nationality": "nationalite, nationalitat, citizenship",
-    "address.housenumber": "house number, street number, number, numero, numero de rue, hausnummer",
+    "address.housenumber": "house number, street number, numero de rue, hausnummer",
     "address.street": "street, street name, rue, voie, address, adresse, address 1, address line 1, addr1, "
     "adresse 1, strasse, calle",
     "address.addition": "address 2, address line 2, addr2, adresse 2, complement, complement d'adresse",

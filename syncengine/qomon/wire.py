@@ -242,7 +242,8 @@ def _breach(reply: Reply, route: str) -> str:
     elif _is_packed(reply):
         why = "compressed, which was not asked for"
     elif not reply.is_whole:
-        why = "longer than anything the API answers"
+        why = f"longer than {READ_CAP // 2**20} MiB, ask for fewer contacts a page; or it is"
+        why += " not what the API answers"
     else:
         why = "not what the API answers"
     return f"the {route} route answered {what}: {why}. Check [destination] base_url and any proxy between"

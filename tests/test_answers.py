@@ -157,6 +157,7 @@ def test_a_refusal_is_one_error_whatever_its_spelling_and_shows_no_words() -> No
         (whole, "Unprocessable Entity", "Zebedee is wrong", {"body.data.mail": "not Zebedee"}),
         (b'{"status":"fail","message":"Zebedee"}', "", "Zebedee", {}),
         (b'{"status":"fail"}', "", "", {}),
+        (b'{"status":"fail","data":{"message":"Zebedee"}}', "", "Zebedee", {}),
         (b"Zebedee", "", "Zebedee", {}),
         (b"", "", "", {}),
     ):

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_store_kit import load_rows, opened, row
 
-from syncengine.checks import Check, cells, fault
+from syncengine.checks import MEND, Check, cells, fault
 from syncengine.checks.answers import check_forms, check_mapping
 from syncengine.checks.machine import check_disk, check_lock, check_permissions, check_sqlite, check_state
 from syncengine.checks.source import check_source
@@ -86,7 +86,7 @@ def test_an_error_is_told_as_what_happened_and_what_to_do() -> None:
         "name": "key",
         "ok": False,
         "message": "gone",
-        "remedy": None,
+        "remedy": MEND,
     }
 
 

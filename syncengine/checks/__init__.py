@@ -12,6 +12,9 @@ from typing import Any
 
 from syncengine.errors import SyncError
 
+MEND = "mend that, then run doctor again"
+"""What to do where the error says all there is to know."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -30,7 +33,7 @@ class Check:
 def fault(name: str, error: SyncError) -> Check:
     """Return the check that an error failed. Our messages say what happened, then `; ` and what to do."""
     message, _, remedy = str(error).partition("; ")
-    return Check(name, False, message, remedy)
+    return Check(name, False, message, remedy or MEND)
 
 
 def not_checked(name: str, why: str) -> Check:

@@ -70,7 +70,7 @@ def with_shared_options(function: Callable[..., int]) -> Callable[..., int]:
         "--config",
         metavar="FILE",
         default=CONFIG,
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         help=f"The configuration (./{CONFIG}).",
     )
     @click.option("--json", "is_json", is_flag=True, help="Print one JSON object and nothing else on stdout.")

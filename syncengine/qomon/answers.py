@@ -121,13 +121,17 @@ def problem_of(body: bytes) -> Problem:
         return Problem(detail=text[:WORDS_CHARACTERS].decode("utf-8", "replace"))
     errors = said.get("errors")
     faults = [fault for fault in errors if isinstance(fault, dict)] if isinstance(errors, list) else []
+    inner = said.get("data")
+    told = said.get("detail") or said.get("message")
+    if not told and isinstance(inner, dict):
+        told = inner.get("message")
     messages: dict[str, list[str]] = {}
     for fault in faults[:ERRORS_KEPT]:
         messages.setdefault(_words(fault.get("location")), []).append(_words(fault.get("message")))
     return Problem(
         title=_words(said.get("title")),
-        detail=_words(said.get("detail") or said.get("message")),
-        errors={place: "; ".join(told)[:WORDS_CHARACTERS] for place, told in messages.items()},
+        detail=_words(told),
+        errors={place: "; ".join(words)[:WORDS_CHARACTERS] for place, words in messages.items()},
     )
 
 

@@ -174,10 +174,11 @@ class Producer:
     async def _send_all(self) -> None:
         while not self._stop.is_set and not self.is_capped:
             before, settled = self._watermark.high, self._settled
+            was_settled = self._watermark.low == before
             is_waiting = await self._pass()
-            is_settled = self._watermark.low == self._watermark.high
-            if not is_waiting and is_settled and self._watermark.high == before:
+            if was_settled and not is_waiting and self._watermark.high == before:
                 return  # a whole pass, begun after everything had settled, found nothing
+            is_settled = self._watermark.low == self._watermark.high
             if (is_waiting or not is_settled) and self._settled == settled:
                 await self._rest()
 

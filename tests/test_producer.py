@@ -12,7 +12,7 @@ from syncengine.clock import Stop
 from syncengine.errors import StoreError
 from syncengine.identity import IdentityClass
 from syncengine.model import Candidate, Change, Receipt, Result
-from syncengine.producer import Lanes, Producer
+from syncengine.producer import PASS_SECONDS, Lanes, Producer
 from syncengine.queue import ClosableQueue
 
 
@@ -116,6 +116,31 @@ def test_a_store_that_fails_stops_the_run_in_order() -> None:
     assert (stop.reason, stop.failure is not None) == ("disk", True)
     assert 0 < len(sent) < 100
     assert producer.unsettled == []
+
+
+@pytest.mark.parametrize("moment", [PASS_SECONDS + n * 0.00025 for n in range(24)])
+def test_an_unknown_result_that_settles_in_the_middle_of_a_pass_has_its_second_try(moment: float) -> None:
+    """A pass that began while the contact was out tells nothing of it: it is no pass that found nothing."""
+    due = Due([candidate(1)])
+    sent: list[Change] = []
+
+    async def main() -> None:
+        clock = virtual_clock()
+        queue: ClosableQueue[Change] = ClosableQueue(1)
+        producer = Producer(due, queue, clock=clock, stop=Stop(clock), settle=30, in_flight=1)
+
+        async def worker() -> None:
+            async for one in queue:
+                sent.append(one)
+                await asyncio.sleep(moment)
+                producer.settled(Receipt(one, Result.UNKNOWN))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(producer.run())
+            group.create_task(worker())
+
+    run_virtual(main())
+    assert len(sent) == 2
 
 
 def test_a_chain_of_one_identity_goes_one_at_a_time_without_idling() -> None:

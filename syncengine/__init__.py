@@ -3,8 +3,9 @@
 ::
 
     source ──load──▶ store ──diff──▶ producer ──queue──▶ workers ──▶ destination (Qomon)
-                       ▲                                    │
-                       └────────── checkpointer ◀── receipts ┘
+                       ▲                                    │               │
+                       ├────────── checkpointer ◀── receipts ┘               │
+                       └────────── verifier ◀───── bulk read-back (/search) ─┘
 
 Use it from Python::
 

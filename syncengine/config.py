@@ -28,6 +28,7 @@ from syncengine.sections import (
     Section,
     SourceSettings,
     StateSettings,
+    VerifySettings,
 )
 
 DEFAULT_PATH = Path("syncengine.toml")
@@ -46,6 +47,7 @@ class Settings(Section):
     destination: DestinationSettings = DestinationSettings()
     run: RunSettings = RunSettings()
     identity: IdentitySettings = IdentitySettings()
+    verify: VerifySettings = VerifySettings()
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -65,6 +67,16 @@ class Settings(Section):
                 qomon.check_rule(name, rule)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
+        return value
+
+    @field_validator("verify")
+    @classmethod
+    def _known_ignored(cls, value: VerifySettings) -> VerifySettings:
+        for name in value.ignore:
+            try:
+                qomon.check_compared(name)
+            except ValueError as error:
+                raise ValueError(f"ignore: {name!r} {error}") from None
         return value
 
     @classmethod
@@ -215,11 +227,17 @@ def _sections() -> dict[str, type[Section]]:
         "destination": DestinationSettings,
         "run": RunSettings,
         "identity": IdentitySettings,
+        "verify": VerifySettings,
     }
 
 
 def _names() -> list[str]:
-    return [f"{section}.{key}" for section, model in _sections().items() for key in model.model_fields]
+    return [
+        f"{section}.{key}"
+        for section, model in _sections().items()
+        for key, field in model.model_fields.items()
+        if field.annotation != list[str]  # lists are for the file alone
+    ]
 
 
 def _section_and_key(name: str) -> tuple[str, str]:

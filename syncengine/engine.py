@@ -3,7 +3,8 @@
 ::
 
     lock ─▶ store ─▶ load ─▶ preflight ─▶ producer ─▶ queue ─▶ workers ─▶ destination
-                                                                  └─▶ checkpointer ─▶ store
+                                                        ▲          └─▶ checkpointer ─▶ store
+                                                     canary ◀─ verifier ◀─ bulk read-back
 """
 
 from __future__ import annotations
@@ -13,43 +14,34 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from types import TracebackType
 from typing import Any, Self
 
 from syncengine.clock import Clock, Stop
+from syncengine.conclusion import conclude, count_reading, count_sync
 from syncengine.config import Settings
 from syncengine.destination import Destination
 from syncengine.errors import ConfigError, SourceError, StoreError, SyncError
+from syncengine.guards import Guards
 from syncengine.load import LoadReport, LoadStopped, OpenedSource, load, open_mapped
 from syncengine.mapping import compile_mapping
-from syncengine.model import STOPPED_ON_PURPOSE, Report, Result, ending
-from syncengine.outcome import NOT_FOUND_AGAIN
+from syncengine.model import Report, SyncOptions, VerifyReport
 from syncengine.paying import Paying
-from syncengine.preflight import MASS_CHANGE_FROM, held_classes, is_mass_change
 from syncengine.progress import Progress
-from syncengine.space import check_space, open_destination
-from syncengine.store import sending
+from syncengine.proving import Proving
+from syncengine.seen import Space
+from syncengine.space import check_space, open_destination, open_space
+from syncengine.store import counting, sending
 from syncengine.store.lock import RunLock
 from syncengine.store.store import Bound, Store
 from syncengine.store.thread import StoreThread
-from syncengine.store.views import changed_fields
 from syncengine.tally import Tally
 from syncengine.transfer import Transfer
+from syncengine.verifying import Verifying
 
 __all__ = ["Engine", "SyncOptions", "sync"]
-
-
-@dataclass(frozen=True, slots=True)
-class SyncOptions:
-    """What one sync does differently from the settings."""
-
-    load: bool = True
-    allow_shrink: bool = False
-    allow_mass_change: bool = False
-    same_space: bool = False
 
 
 class Engine:
@@ -124,7 +116,12 @@ class Engine:
         """Store, and hold what must not go before the producer can see it (in one turn of the thread)."""
         sending.put(self.store, contacts)
         if self._run_number is not None:
-            self._hold(self._run_number)
+            keys = {key for key, _ in contacts}
+            proving = self._transfer.proving if self._transfer is not None else None
+            if proving is not None:
+                proving.preflight.hold_now(keys)
+            else:
+                self._guards().hold(self._run_number, keys)
 
     async def load(self, *, allow_shrink: bool = False) -> LoadReport:
         """Load the configured source into the store. Raises StoreError while a sync runs; `put` may then."""
@@ -139,29 +136,9 @@ class Engine:
         """
         options = options or SyncOptions()
         self._refuse_beside_a_run()
-        if self._stop.failure is not None:
-            raise StoreError(f"{self.settings.state.path}: failed during an earlier run; open it again")
         opened = await self._open_source() if options.load and self.settings.source else None
-        key = self.settings.api_key(self._environ) if self._destination is None else None
-        self._key = key
-        self._bound = Bound(None, needs_proof=False)
-        if key is not None:
-            self._bound = await self._at(
-                self.store.bind,
-                self.settings.destination.base_url,
-                key.get_secret_value(),
-                same_space=options.same_space,
-            )
-        self._refuse_beside_a_run()
-        self._run_number = 0
-        try:
-            run = await self._at(self.store.begin_run, "sync", in_flight=self.settings.run.in_flight)
-        except BaseException:
-            self._run_number = None
-            raise
-        report = Report(run=run)
+        report = Report(run=await self._begin("sync", same_space=options.same_space))
         started = self._clock.monotonic()
-        self._run_number = report.run
         self._tally = Tally()
         self._deadline = self.settings.deadline(self._clock.wall())
         try:
@@ -170,6 +147,57 @@ class Engine:
             report.seconds = self._clock.monotonic() - started
             await self._conclude(report)
         return report
+
+    async def verify(self, *, everybody: bool = False) -> VerifyReport:
+        """Read back what was accepted and not settled; with `everybody` also what was confirmed before.
+
+        Raises ConfigError or StoreError only before the run begins; afterwards every end is a report.
+        """
+        self._refuse_beside_a_run()
+        report = VerifyReport(run=await self._begin("verify"))
+        started = self._clock.monotonic()
+        try:
+            if self._space is None:
+                raise ConfigError("this destination cannot be read, so nothing can be verified")
+            verifying = Verifying(
+                self.settings, self.store, self._at, self._space, stop=self._stop, clock=self._clock
+            )
+            await verifying.run(report, first=await self._space_check(), everybody=everybody)
+        except SyncError as error:
+            self._stop.fail(error)
+        except asyncio.CancelledError:
+            self._stop.set("sigint", "the task that ran it was cancelled")
+            raise
+        finally:
+            report.seconds = self._clock.monotonic() - started
+            await self._conclude(report)
+        return report
+
+    async def _begin(self, kind: str, *, same_space: bool = False) -> int:
+        """Bind the file to the space and begin a run; return its number."""
+        if self._stop.failure is not None:
+            raise StoreError(f"{self.settings.state.path}: failed during an earlier run; open it again")
+        key = self.settings.api_key(self._environ) if self._destination is None else None
+        self._key = key
+        self._bound = Bound(None, needs_proof=False)
+        if key is not None:
+            self._bound = await self._at(
+                self.store.bind,
+                self.settings.destination.base_url,
+                key.get_secret_value(),
+                same_space=same_space,
+            )
+        self._space = self._open_space()
+        self._proving: Proving | None = None
+        self._refuse_beside_a_run()
+        self._run_number = 0
+        try:
+            run = await self._at(self.store.begin_run, kind, in_flight=self.settings.run.in_flight)
+        except BaseException:
+            self._run_number = None
+            raise
+        self._run_number = run
+        return run
 
     def _refuse_beside_a_run(self) -> None:
         if self._run_number is not None:
@@ -208,6 +236,18 @@ class Engine:
         assert self._key is not None
         return open_destination(self.settings, self._key)
 
+    def _guards(self) -> Guards:
+        return Guards(self.settings, self.store, self._stop, can_read=self._space is not None)
+
+    def _open_space(self) -> Callable[[Paying], AbstractAsyncContextManager[Space]] | None:
+        """Return what opens the space for reading; another destination than Qomon may be one to be read."""
+        if self._key is not None:
+            return partial(open_space, self.settings, self._key, clock=self._clock, random=self._random)
+        opens: Callable[[Paying], AbstractAsyncContextManager[Space]] | None = getattr(
+            self._destination, "open_space", None
+        )
+        return opens
+
     # --- the run -----------------------------------------------------------------------------------------
 
     async def _run(
@@ -227,12 +267,18 @@ class Engine:
                     setattr(report, name, count)
         if self._stop.is_set:
             return
-        await self._at(self._hold, report.run)
-        if not options.allow_mass_change and await self._is_mass_change(report):
+        guards = self._guards()
+        await self._at(guards.hold, report.run)
+        if await self._at(guards.have_keys_moved):
             return
-        due = await self._at(sending.count_due, self.store)
+        if not options.allow_mass_change and await self._at(guards.is_mass_change, report):
+            return
+        due = await self._at(counting.count_due, self.store)
         self.progress.begin_sending(due.due, self._clock.monotonic())
-        if due.due or self._bound.needs_proof:
+        is_read = self._space is not None and await self._at(
+            counting.needs_reading, self.store, verify=options.verify
+        )
+        if due.due or self._bound.needs_proof or is_read:
             await self._send(report, destination, options)
 
     async def _load(self, opened: OpenedSource, *, allow_shrink: bool, run: int | None) -> LoadReport:
@@ -248,29 +294,6 @@ class Engine:
             should_stop=lambda: self._stop.is_set,
             progress=note,
         )
-
-    def _hold(self, run: int) -> None:
-        """Hold what must not go."""
-        sending.hold_doubtful(self.store, NOT_FOUND_AGAIN, run=run)
-        sending.hold_without_identity(self.store, held_classes(self.settings.identity), run=run)
-
-    async def _is_mass_change(self, report: Report) -> bool:
-        due = await self._at(sending.count_due, self.store)
-        share = self.settings.run.max_changed_share
-        if due.accepted_before <= share * MASS_CHANGE_FROM:
-            return False  # whatever the total is: it need not be counted
-        accepted = await self._at(sending.count_accepted, self.store)
-        if not is_mass_change(again=due.accepted_before, accepted=accepted, max_share=share):
-            return False
-        report.fields = await self._at(changed_fields, self.store.connection)
-        shown = ", ".join(f"{name} ({count})" for name, count in list(report.fields.items())[:5])
-        self._stop.set(
-            "mass_change",
-            f"{due.accepted_before} of {accepted} contacts already accepted would be sent again, more than "
-            f"{share:.0%}; nothing was sent. Changed fields: {shown}. If this is meant, run sync "
-            "--allow-mass-change",
-        )
-        return True
 
     async def _send(
         self,
@@ -289,12 +312,16 @@ class Engine:
             tally=self._tally,
             progress=self.progress,
             deadline=self._deadline,
-            first=await self._space_check(options),
+            first=await self._space_check(same_space=options.same_space),
+            space=self._space,
+            verify=options.verify,
         )
         try:
             await transfer.run(destination)
         finally:
             self._transfer = None
+            if transfer.proving is not None:
+                self._proving = transfer.proving
             budget = transfer.budget
             report.requests, report.throttled, report.tokens = (
                 budget.requests,
@@ -302,7 +329,7 @@ class Engine:
                 budget.tokens,
             )
 
-    async def _space_check(self, options: SyncOptions) -> Callable[[Paying], Awaitable[None]] | None:
+    async def _space_check(self, *, same_space: bool = False) -> Callable[[Paying], Awaitable[None]] | None:
         """Return what shows that this is the file's space, None when there is nothing to show.
 
         Needed for another key. Otherwise done once, as soon as there are contacts that a read could find.
@@ -310,14 +337,12 @@ class Engine:
         key, bound = self._key, self._bound
         if key is None or (bound.group_id is not None and not bound.needs_proof):
             return None
-        accepted = await self._at(sending.count_accepted, self.store)
+        accepted = await self._at(counting.count_accepted, self.store)
         if not bound.needs_proof and not accepted:
             return None
 
         async def bind(group_id: int | None) -> None:
-            await self._at(
-                self.store.bind_group, key.get_secret_value(), group_id, same_space=options.same_space
-            )
+            await self._at(self.store.bind_group, key.get_secret_value(), group_id, same_space=same_space)
 
         return partial(
             check_space,
@@ -331,51 +356,26 @@ class Engine:
 
     # --- the end -----------------------------------------------------------------------------------------
 
-    async def _conclude(self, report: Report) -> None:
-        """Close the run's record; outcome, exit code and stored record agree."""
-        stop = self._stop
-        try:
-            if stop.reason == "breaker":
-                await self._at(sending.put_back_rejections, self.store, run=report.run)
-            await self._count(report)
-        except StoreError as error:
-            stop.fail(error)
-        report.reason, report.message = stop.reason, stop.message
-        if stop.failure is not None and stop.reason in STOPPED_ON_PURPOSE:
-            report.reason, report.message = stop.failure.reason, str(stop.failure)
-        report.outcome, report.exit = ending(
-            report.reason, has_problems=bool(report.problems_open or report.remaining)
-        )
-        try:
-            await self._at(
-                self.store.end_run,
-                report.run,
-                outcome=report.outcome,
-                reason=report.reason,
-                code=report.exit,
-                report=report.as_json(),
+    async def _conclude(self, report: Report | VerifyReport) -> None:
+        """Close the run's record, and be ready for another one."""
+
+        async def count() -> bool:
+            if isinstance(report, VerifyReport):
+                return await count_reading(report, store=self.store, at=self._at)
+            return await count_sync(
+                report,
+                self._tally,
+                self._proving,
+                store=self.store,
+                at=self._at,
+                was_edited=self._was_edited,
             )
-        except StoreError as error:  # what cannot be written down is not done
-            stop.fail(error)
-            if report.reason in {None, *STOPPED_ON_PURPOSE}:
-                report.reason, report.message = error.reason, str(error)
-                report.outcome, report.exit = ending(error.reason, has_problems=False)
+
+        await conclude(report, count, store=self.store, at=self._at, stop=self._stop)
         self.progress.phase = "done"
         self._run_number = None
-        if not isinstance(stop.failure, StoreError):
+        if not isinstance(self._stop.failure, StoreError):
             self._stop = Stop(self._clock)
-
-    async def _count(self, report: Report) -> None:
-        tally = self._tally
-        report.sent, report.repeated = tally.sent, tally.repeated
-        counts = await self._at(sending.run_counts, self.store, run=report.run)
-        report.held, report.rejected, report.remaining = counts.held, counts.rejected, counts.due
-        report.problems_open, report.problems_new = counts.problems_open, counts.problems_new
-        report.accepted = tally[Result.ACCEPTED]
-        if self._was_edited:
-            unsettled = await self._at(sending.unsettled_contacts, self.store, run=report.run)
-            report.accepted -= sum(tally.was_accepted(n) for n in unsettled)
-        report.selected = report.accepted + report.rejected + report.held + report.remaining
 
 
 def _first(group: BaseExceptionGroup[SyncError]) -> SyncError:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from syncengine.errors import NO_HEADERS, ConfigError, RateHeaders
 from syncengine.identity import IdentityClass
+
+
+class Verdict(StrEnum):
+    """What a read showed of what was accepted."""
+
+    CONFIRMED = "confirmed"  # seen as sent
+    DIFFERS = "differs"  # seen with other values
+    DROPPED = "dropped"  # accepted, then not applied
 
 
 class Result(StrEnum):
@@ -22,7 +30,11 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A due contact as the producer first meets it: enough to decide whether it may go now."""
+    """A due contact as the producer first meets it: enough to decide whether it may go now.
+
+    `accepted_at`: when an earlier content of it was accepted, Unix seconds, as long as its id is not known
+    and no read has settled it; else None.
+    """
 
     n: int
     key: str = field(repr=False)
@@ -31,6 +43,7 @@ class Candidate:
     mail: str = field(repr=False)
     name: str = field(repr=False)
     in_doubt: bool
+    accepted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +52,7 @@ class Change:
 
     `content`: canonical JSON in the upsert's shape. `remote_id`: confirmed id or None. `is_repeat`: this
     very content was sent before without a definite answer. `notes`: digests of the notes that go with this
-    send, and only with it.
+    send, and only with it. `partial`: canonical JSON of the fields to carry, None for the whole contact.
     """
 
     n: int
@@ -52,6 +65,7 @@ class Change:
     remote_id: int | None
     is_repeat: bool
     notes: tuple[bytes, ...] = ()
+    partial: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class Receipt:
     `status`: HTTP status, None without an answer. `reason`: for people, names no value. `detail`: what the
     server said. `requests`: how many left us; `repeats`: how many
     of them sent the content again after an unknown result. `rate`: what its last answer told of the bucket.
+    `date`: when it was answered, Unix seconds of the server's clock; None when it did not say.
     """
 
     change: Change
@@ -71,6 +86,7 @@ class Receipt:
     requests: int = 1
     repeats: int = 0
     rate: RateHeaders = NO_HEADERS
+    date: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +98,51 @@ class Attempt:
     result: str
     status: int | None
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """What one sync does differently from the settings."""
+
+    load: bool = True
+    verify: bool = True
+    allow_shrink: bool = False
+    allow_mass_change: bool = False
+    same_space: bool = False
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What `verify --json` prints. Counts contacts, but for the last four.
+
+    `checked`: contacts compared with what Qomon shows; `unconfirmed`: those of all that still wait.
+    """
+
+    run: int = 0
+    outcome: str = ""
+    reason: str | None = None
+    checked: int = 0
+    confirmed: int = 0
+    differs: int = 0
+    dropped: int = 0
+    unconfirmed: int = 0
+    problems_open: int = 0
+    problems_new: int = 0
+    requests: int = 0
+    tokens: float = 0
+    throttled: int = 0
+    seconds: float = 0.0
+    exit: int = 1
+    message: str = ""
+    findings: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object of `verify --json`."""
+        return asdict(self) | {"tokens": _tokens(self.tokens), "seconds": round(self.seconds, 3)}
+
+
+def _tokens(tokens: float) -> float:
+    return int(tokens) if float(tokens).is_integer() else round(tokens, 3)
 
 
 EXIT_DONE = 0
@@ -116,8 +177,12 @@ class Report:
     """What `sync --json` prints. All count contacts but the last four.
 
     `read = new + changed + unchanged + refused + forgotten`;
-    `selected = accepted + rejected + held + remaining`. `requests`: every request that left; `tokens`: the
-    sum of the cost headers; `throttled`: answers of 429; `seconds`: of the whole run.
+    `selected = accepted + rejected + held + remaining`;
+    `accepted = confirmed + differs + dropped + unconfirmed`. `earlier`: contacts that an earlier run got
+    accepted, by what became of them in this one. `doubts`: contacts sent without a definite answer, `seen` in
+    Qomon when read back, sent `again`, or `held`. `findings`: fields that differ in nearly everybody.
+    `requests`: every request that left; `tokens`: the sum of the cost headers; `throttled`: answers of 429;
+    `seconds`: of the whole run.
     """
 
     run: int = 0
@@ -133,10 +198,16 @@ class Report:
     selected: int = 0
     sent: int = 0
     accepted: int = 0
+    confirmed: int = 0
+    differs: int = 0
+    dropped: int = 0
+    unconfirmed: int = 0
     rejected: int = 0
     held: int = 0
     remaining: int = 0
     repeated: int = 0
+    earlier: dict[str, int] = field(default_factory=dict)
+    doubts: dict[str, int] = field(default_factory=dict)
     problems_open: int = 0
     problems_new: int = 0
     requests: int = 0
@@ -146,16 +217,16 @@ class Report:
     exit: int = EXIT_FAILED
     message: str = ""
     fields: dict[str, int] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return the object of `sync --json`; `fields` only where a guard shows them."""
-        tokens = int(self.tokens) if float(self.tokens).is_integer() else round(self.tokens, 3)
         shown: dict[str, Any] = {
             name: getattr(self, name)
             for name in self.__dataclass_fields__
             if name not in {"fields", "tokens", "seconds"}
         }
-        shown |= {"tokens": tokens, "seconds": round(self.seconds, 3)}
+        shown |= {"tokens": _tokens(self.tokens), "seconds": round(self.seconds, 3)}
         if self.fields:
             shown["fields"] = dict(self.fields)
         return shown

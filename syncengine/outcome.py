@@ -63,11 +63,12 @@ def outcome_of(status: int, *, is_plain: bool, expected: int = ACCEPTED_STATUS) 
     return Outcome.BREACH
 
 
-def step_after(outcome: Outcome, identity: IdentityClass, *, attempts: int) -> Step:
+def step_after(outcome: Outcome, identity: IdentityClass, *, attempts: int, can_read: bool = False) -> Step:
     """Return what happens after an attempt; `attempts`: how many of this run were charged, this one included.
 
     Unknown results: repeated at once only for a contact with a confirmed id; later for one that matching
-    finds again; never for one it does not (until read-back exists, names alone count as such).
+    finds again; never for one it does not. Names alone count as such unless the contact can be read back
+    first (`can_read`).
     """
     match outcome:
         case Outcome.ACCEPTED:
@@ -79,7 +80,7 @@ def step_after(outcome: Outcome, identity: IdentityClass, *, attempts: int) -> S
         case Outcome.UNAUTHORIZED | Outcome.BREACH:
             return Step.STOP
         case Outcome.UNKNOWN:
-            if identity in NOT_FOUND_AGAIN:
+            if identity in (NEVER_FOUND if can_read else NOT_FOUND_AGAIN):
                 return Step.HOLD
             if identity is IdentityClass.CONFIRMED and attempts < ATTEMPTS_PER_RUN:
                 return Step.AGAIN
@@ -88,3 +89,6 @@ def step_after(outcome: Outcome, identity: IdentityClass, *, attempts: int) -> S
 
 NOT_FOUND_AGAIN = (IdentityClass.NONE, IdentityClass.NAMES_ONLY)
 """Classes whose unknown results are held: a second send could make a twin, or hit a homonym."""
+
+NEVER_FOUND = (IdentityClass.NONE,)
+"""The same where a contact can be looked up before it is sent again."""

@@ -7,33 +7,37 @@ read-only; the plan is then read from what is due there and what the load would 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from secrets import token_hex
+from itertools import islice
 from typing import Any
-from urllib.parse import quote
 
 import orjson
-from sqlite_utils import Database
 
+from syncengine.collisions import names_another
 from syncengine.config import Settings
-from syncengine.hashing import HASH_VERSION
 from syncengine.identity import IdentityClass
 from syncengine.load import LoadReport, OpenedSource, batches, finish_staging, open_mapped, refuse_file, stage
-from syncengine.outcome import NOT_FOUND_AGAIN
-from syncengine.preflight import held_classes, is_mass_change
-from syncengine.problems import MAY_HAVE_BEEN_CREATED, NO_LONGER
-from syncengine.store.driver import Connection, open_for_reading, sqlite3, translating
-from syncengine.store.file import create
+from syncengine.outcome import NEVER_FOUND
+from syncengine.preflight import have_keys_moved, held_classes, is_mass_change
+from syncengine.problems import COLLIDES, MAY_HAVE_BEEN_CREATED, MOVED_KEY, NO_LONGER, WOULD_BE_DROPPED
+from syncengine.qomon.faults import Faults
+from syncengine.qomon.forms import Forms, forms_from_json
+from syncengine.store.checking import Collisions, Suspect
+from syncengine.store.driver import Connection
+from syncengine.store.forms import kept_forms
 from syncengine.store.loading import rows_of_last_load
 from syncengine.store.lock import is_locked
-from syncengine.store.schema import DUE, MAY_BE_SENT, STAGING, WEAKEST, migrations
+from syncengine.store.schema import DUE, MAY_BE_SENT, WEAKEST
+from syncengine.store.scratch import scratch
 from syncengine.store.staging import Staging
 from syncengine.store.views import accepted_total, differing_fields
 
 PAGE_ROWS = 2000
+LOOKED_AT = 10_000
+"""Contacts of which it is found out together whether they collide with others."""
+
+_NOT_STAGED = "NOT EXISTS (SELECT 1 FROM staged s WHERE s.contact IS NOT NULL AND s.key = c.key)"
 
 
 @dataclass(slots=True)
@@ -41,7 +45,8 @@ class Plan:
     """What a sync would do. Counts are contacts; `tokens` and `seconds` at the configured rate.
 
     `fields`: how many updates change each field; `holds`: how many are held for each reason; `stops`: the
-    guard that would stop the sync before sending, None without one.
+    guard that would stop the sync before sending, None without one. `forms`: by which forms answers were
+    checked: `read` now, `kept` by a sync at `forms_at` (Unix time), or `unknown`; None without answers.
     """
 
     creates: int = 0
@@ -54,6 +59,8 @@ class Plan:
     fields: Counter[str] = field(default_factory=Counter)
     holds: Counter[str] = field(default_factory=Counter)
     load: LoadReport | None = None
+    forms: str | None = None
+    forms_at: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the object of `plan --json`. `finish_at`: Unix time."""
@@ -68,24 +75,41 @@ class Plan:
             "fields": dict(self.fields.most_common()),
             "holds": dict(self.holds.most_common()),
             "stops": self.stops,
+            "forms": self.forms,
+            "forms_at": self.forms_at,
             "load": self.load.as_json() if self.load else None,
         }
 
 
-def make_plan(settings: Settings, *, load: bool = True, now: float) -> Plan:
+def make_plan(
+    settings: Settings,
+    *,
+    load: bool = True,
+    now: float,
+    read_forms: Callable[[], Forms | None] = lambda: None,
+) -> Plan:
     """Plan a sync. `load`: as if the source (when one is configured) were loaded first.
+
+    `read_forms`: reads the space's forms, asked once when somebody answers one; None when it cannot: then
+    those the last sync read count.
 
     Raises ConfigError, SourceError (as the load would) or StoreError.
     """
     plan = Plan()
-    with _scratch(settings) as connection:
+    with scratch(settings.state.path) as connection:
         if load and settings.source is not None:
             plan.load = _gather(connection, open_mapped(settings))
-        classes = held_classes(settings.identity)
+        is_running = is_locked(settings.state.path)
+        collisions = Collisions(
+            connection, settings.identity.collisions, people=_everybody_after_load(connection, is_running)
+        )
+        due = _due_after_load(connection, is_running=is_running)
         again = 0
-        for row in _due_after_load(connection, is_running=is_locked(settings.state.path)):
-            again += _count(plan, row, classes)
-        if is_mass_change(
+        classes = held_classes(settings.identity)
+        answers = _Answers(connection, plan, read_forms)
+        while page := list(islice(due, LOOKED_AT)):
+            again += _count(plan, page, classes, collisions, answers)
+        if _have_keys_moved(connection, plan.holds[MOVED_KEY]) or is_mass_change(
             again=again, accepted=accepted_total(connection), max_share=settings.run.max_changed_share
         ):
             plan.stops = "mass_change"
@@ -100,11 +124,16 @@ def make_plan(settings: Settings, *, load: bool = True, now: float) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A contact that would be due: what the holds and the changed fields depend on."""
+    """A contact that would be due: what the holds and the changed fields depend on.
 
+    `before`: what was last accepted; `known`: what was last seen applied, else `before`.
+    """
+
+    suspect: Suspect = field(repr=False)
     identity: IdentityClass
-    content: bytes
-    before: bytes | None
+    content: bytes = field(repr=False)
+    before: bytes | None = field(repr=False)
+    known: bytes | None = field(repr=False)
     was_accepted: bool
     is_missing: bool
     is_in_doubt: bool
@@ -112,30 +141,104 @@ class _Due:
     is_released: bool
 
 
-def _count(plan: Plan, due: _Due, classes: dict[IdentityClass, str]) -> bool:
-    """Count one due contact; say whether it was accepted before and would be sent again."""
-    reason = _hold_reason(due, classes)
-    if reason is not None:
-        plan.held += 1
-        plan.holds[reason] += 1
-    elif due.was_accepted:
-        plan.updates += 1
-        if due.before is not None:
-            plan.fields.update(differing_fields(orjson.loads(due.before), orjson.loads(due.content)))
-        return True
-    else:
-        plan.creates += 1
-    return False
+class _Answers:
+    """Whom the space would drop for an answer, by its forms: read now, else those that were kept."""
+
+    def __init__(self, connection: Connection, plan: Plan, read_forms: Callable[[], Forms | None]) -> None:
+        self._connection = connection
+        self._plan = plan
+        self._read_forms = read_forms
+        self._faults: Faults | None = None
+
+    def reason(self, content: bytes) -> str | None:
+        """Return why a contact would be held for its answers, None when it would not, or nobody knows."""
+        if b'"value":' not in content:
+            return None
+        if self._plan.forms is None:
+            self._faults = self._read()
+        if self._faults is None:
+            return None
+        found = self._faults.of(orjson.loads(content))
+        return f"{WOULD_BE_DROPPED}: {found[0].reason}" if found else None
+
+    def _read(self) -> Faults | None:
+        forms = self._read_forms()
+        if forms is not None:
+            self._plan.forms = "read"
+            return Faults(forms)
+        kept = kept_forms(self._connection)
+        if kept is None:
+            self._plan.forms = "unknown"
+            return None
+        self._plan.forms, self._plan.forms_at = "kept", kept[1]
+        return Faults(forms_from_json(kept[0].content))
+
+
+def _count(
+    plan: Plan,
+    page: list[_Due],
+    classes: dict[IdentityClass, str],
+    collisions: Collisions,
+    answers: _Answers,
+) -> int:
+    """Count due contacts; return how many were accepted before and would be sent again.
+
+    A sync looks for a mass change before it holds those about whom reading may say more.
+    """
+    reasons = [_hold_reason(due, classes) for due in page]
+    colliding = collisions.held(
+        due.suspect
+        for due, reason in zip(page, reasons, strict=True)
+        if reason is None and due.identity is not IdentityClass.CONFIRMED and not due.is_released
+    )
+    again = 0
+    for due, early in zip(page, reasons, strict=True):
+        reason = early
+        if early is None:
+            again += due.was_accepted
+            reason = COLLIDES if due.suspect.key in colliding else _claim_reason(due, classes)
+            if reason is None and not due.is_released:
+                reason = answers.reason(due.content)
+        if reason is not None:
+            plan.held += 1
+            plan.holds[reason] += 1
+        elif due.was_accepted:
+            plan.updates += 1
+            if due.before is not None:
+                plan.fields.update(differing_fields(orjson.loads(due.before), orjson.loads(due.content)))
+        else:
+            plan.creates += 1
+    return again
 
 
 def _hold_reason(due: _Due, classes: dict[IdentityClass, str]) -> str | None:
+    """Return why a sync holds a contact whatever reading may show."""
     if due.is_released:
         return None
     if due.is_missing:
         return NO_LONGER
-    if due.is_in_doubt and (due.identity in NOT_FOUND_AGAIN or due.doubted in NOT_FOUND_AGAIN):
+    if due.is_in_doubt and (due.identity in NEVER_FOUND or due.doubted in NEVER_FOUND):
         return MAY_HAVE_BEEN_CREATED
-    return classes.get(due.identity)
+    if due.identity is IdentityClass.CONFIRMED and due.known is not None:
+        return MOVED_KEY if names_another(orjson.loads(due.known), orjson.loads(due.content)) else None
+    return None if due.identity is IdentityClass.UNPROVEN else classes.get(due.identity)
+
+
+def _claim_reason(due: _Due, classes: dict[IdentityClass, str]) -> str | None:
+    """Return why a contact is held whose id the source claims, unless a read proves it."""
+    is_claim = due.identity is IdentityClass.UNPROVEN and not due.is_released
+    return classes.get(due.identity) if is_claim else None
+
+
+def _have_keys_moved(connection: Connection, found: int) -> bool:
+    """Say whether the keys of so many contacts name another person, with those held for it before."""
+    before = connection.execute(
+        "SELECT count(*) FROM contacts c WHERE problem_hash = content_hash AND problem = 'held' "
+        f"AND problem_reason = ? AND {_NOT_STAGED}",
+        (MOVED_KEY,),
+    ).fetchone()[0]
+    with_ids = connection.execute("SELECT count(*) FROM contacts WHERE remote_id IS NOT NULL").fetchone()[0]
+    return have_keys_moved(moved=before + found, with_ids=with_ids)
 
 
 def _gather(connection: Connection, opened: OpenedSource) -> LoadReport:
@@ -152,12 +255,37 @@ def _gather(connection: Connection, opened: OpenedSource) -> LoadReport:
     return report
 
 
+def _killed_with_it(is_running: bool) -> str:
+    """Return the SQL condition of those that a killed run may have sent: in doubt once a sync has begun."""
+    return "0" if is_running else f"c.n IN (SELECT n FROM ({MAY_BE_SENT}))"
+
+
+def _everybody_after_load(connection: Connection, is_running: bool) -> tuple[str, str]:
+    """Return who would be stored after the load, as `Collisions` asks for them."""
+    for column in ("mail", "name"):
+        connection.execute(f"CREATE INDEX staged_{column} ON staged ({column}) WHERE {column} <> ''")
+    killed = _killed_with_it(is_running)
+    has_id = "c.remote_id IS NOT NULL AS has_id"
+    was_accepted = f"(c.accepted_at IS NOT NULL OR c.in_doubt = 1 OR {killed}) AS was_accepted"
+    stored = (
+        f"SELECT c.key, c.mail, c.name, c.content, {has_id}, {was_accepted}, "
+        "coalesce((SELECT p.missing FROM presence p WHERE p.n = c.n), c.missing) = 1 "
+        f"AND (c.released_hash IS NOT c.content_hash OR {killed}) AS is_gone "
+        f"FROM contacts c WHERE {_NOT_STAGED}"
+    )
+    staged = (
+        f"SELECT s.key, s.mail, s.name, s.content, {has_id}, {was_accepted}, 0 AS is_gone "
+        "FROM staged s LEFT JOIN contacts c ON c.n = s.contact"
+    )
+    return stored, staged
+
+
 def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Due]:
     """Yield what would be due: staged rows that differ from the accepted content, and the rest of the due.
 
     Intents that a killed run left open will be in doubt once a sync has opened the store.
     """
-    killed_with_it = "0" if is_running else f"c.n IN (SELECT n FROM ({MAY_BE_SENT}))"
+    killed_with_it = _killed_with_it(is_running)
     in_doubt = f"(c.in_doubt = 1 OR {killed_with_it})"
     doubted = "(SELECT unknown_identity FROM intents i WHERE i.n = c.n)"
     if not is_running:
@@ -167,7 +295,8 @@ def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Du
         )
     staged = (
         "SELECT s.n, s.identity, s.content, c.accepted_hash, c.accepted, c.content, c.content_hash, 0, "
-        f"{in_doubt}, 0, c.remote_id, c.accepted_at, {doubted} "
+        f"{in_doubt}, 0, c.remote_id, c.accepted_at, {doubted}, "
+        "s.key, s.mail, s.name, c.applied, c.applied_hash "
         "FROM staged s LEFT JOIN contacts c ON c.n = s.contact "
         f"WHERE s.n > ? AND (c.accepted_hash IS NOT s.content_hash OR {in_doubt}) ORDER BY s.n LIMIT ?"
     )
@@ -175,10 +304,8 @@ def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Du
         "SELECT c.key, c.identity, c.content, c.accepted_hash, c.accepted, c.content, c.content_hash, "
         "coalesce((SELECT p.missing FROM presence p WHERE p.n = c.n), c.missing), "
         f"{in_doubt}, c.released_hash IS c.content_hash AND NOT ({killed_with_it}), c.remote_id, "
-        f"c.accepted_at, {doubted} FROM contacts c "
-        "WHERE {} AND c.key > ? "
-        "AND NOT EXISTS (SELECT 1 FROM staged s WHERE s.contact IS NOT NULL AND s.key = c.key) "
-        "ORDER BY c.key LIMIT ?"
+        f"c.accepted_at, {doubted}, c.key, c.mail, c.name, c.applied, c.applied_hash FROM contacts c "
+        f"WHERE {{}} AND c.key > ? AND {_NOT_STAGED} ORDER BY c.key LIMIT ?"
     )
     returned = (
         f"problem_hash = content_hash AND problem_reason = '{NO_LONGER}' "
@@ -206,65 +333,18 @@ def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Du
 
 def _due(row: tuple[Any, ...]) -> _Due:
     _, identity, content, accepted_hash, accepted, stored, stored_hash, missing, in_doubt, released = row[:10]
-    remote_id, accepted_at, doubted = row[10:]
+    remote_id, accepted_at, doubted, key, mail, name, applied, applied_hash = row[10:]
     before = stored if accepted_hash is not None and accepted_hash == stored_hash else accepted
+    seen = stored if applied is None else applied
     return _Due(
+        suspect=Suspect(key, mail, name),
         identity=IdentityClass.CONFIRMED if remote_id is not None else IdentityClass(identity),
         content=content,
         before=before,
+        known=before if applied_hash is None else seen,
         was_accepted=accepted_at is not None,
         is_missing=bool(missing),
         is_in_doubt=bool(in_doubt),
         doubted=None if doubted is None else IdentityClass(doubted),
         is_released=bool(released),
     )
-
-
-@contextmanager
-def _scratch(settings: Settings) -> Iterator[Connection]:
-    """Open a scratch database that nobody else sees and that is gone when it is closed, however that is.
-
-    With a state store its tables are read through it; without one, it holds empty ones. It lies beside the
-    store, because it holds the same people's data.
-    """
-    path = settings.state.path
-    if path.exists():
-        open_for_reading(path).close()  # is it a state store?
-    connection = _open_scratch(path.with_name(f"{path.name}.plan-{token_hex(8)}"))
-    try:
-        with translating(path):
-            if path.exists():
-                connection.execute("ATTACH ? AS state", (f"file:{quote(str(path.absolute()))}?mode=ro",))
-                for statement in STAGING:
-                    connection.execute(statement)
-            else:
-                migrations.apply(Database(connection, execute_plugins=False, recursive_triggers=False))
-                connection.execute(
-                    "INSERT INTO space (only, secret, hash_version) VALUES (1, zeroblob(32), ?)",
-                    (HASH_VERSION,),
-                )
-            yield connection
-    finally:
-        connection.close()
-
-
-def _open_scratch(path: Path) -> Connection:
-    """Open a new file and take its name away."""
-    create(path)
-    try:
-        with translating(path):
-            connection = sqlite3.connect(
-                f"file:{quote(str(path.absolute()))}?mode=rw", uri=True, isolation_level=None
-            )
-            try:
-                connection.execute("PRAGMA journal_mode = OFF").fetchone()
-                connection.execute("PRAGMA temp_store = MEMORY")
-                connection.execute("PRAGMA synchronous = OFF")
-                connection.execute("CREATE TABLE opened (x)")  # the file is there before its name goes
-                connection.execute("DROP TABLE opened")
-            except BaseException:
-                connection.close()
-                raise
-    finally:
-        path.unlink()
-    return connection

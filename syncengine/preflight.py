@@ -1,10 +1,35 @@
-"""What must not be sent, decided before anything is. Pure; `sync` and `plan` share it."""
+"""What must not be sent, found out before anything is: by the store alone, and by reading the space.
+
+The pure part is shared with `plan`; `Preflight` is the step of a sync.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from syncengine.config import Settings
+from syncengine.errors import ConfigError
 from syncengine.identity import IdentityClass
-from syncengine.problems import HOLD_REASONS
+from syncengine.outcome import NEVER_FOUND, NOT_FOUND_AGAIN
+from syncengine.problems import HOLD_REASONS, IDENTITY_CHANGED
 from syncengine.sections import IdentitySettings
+from syncengine.seen import Space, Wanted
+from syncengine.store.checking import changed_identities, hold, hold_collisions, hold_moved_keys
+from syncengine.store.counting import has_begun
+from syncengine.store.forms import hold_faulty, keep_forms, needs_forms
+from syncengine.store.holding import hold_doubtful, hold_without_identity
+from syncengine.store.ids import claimed_ids, learn_ids
+from syncengine.store.store import Store
+from syncengine.store.thread import StoreThread
+
+LOOKED_UP = 500
+"""Contacts looked up together: ten searches."""
+
+MASS_CHANGE_FROM = 100
+
+MOVED_KEYS = 20
+MOVED_SHARE = 0.01
+"""More contacts with ids than these whose keys name another person: the keys have moved."""
 
 
 def held_classes(wanted: IdentitySettings) -> dict[IdentityClass, str]:
@@ -25,4 +50,127 @@ def is_mass_change(*, again: int, accepted: int, max_share: float) -> bool:
     return accepted >= MASS_CHANGE_FROM and again > max_share * accepted
 
 
-MASS_CHANGE_FROM = 100
+def have_keys_moved(*, moved: int, with_ids: int) -> bool:
+    """Say whether so many keys name another person that they must have been renumbered."""
+    return moved > MOVED_KEYS or moved > MOVED_SHARE * with_ids
+
+
+def hold_all(
+    store: Store,
+    identity: IdentitySettings,
+    *,
+    run: int,
+    not_found_again: Collection[IdentityClass],
+    may_be_proven: bool = False,
+    keys: Collection[str] | None = None,
+) -> None:
+    """Hold whom the store alone tells to hold.
+
+    `may_be_proven`: leave those alone of whom a read may show the id, or whether they have arrived. `keys`:
+    compare only these with others; None: everybody.
+    """
+    classes = held_classes(identity)
+    if may_be_proven:
+        classes.pop(IdentityClass.UNPROVEN, None)
+    else:
+        hold_collisions(store, identity.collisions, run=run, keys=keys)
+    hold_doubtful(store, not_found_again, run=run)
+    hold_without_identity(store, classes, run=run)
+    hold_moved_keys(store, run=run, keys=keys)
+
+
+class Preflight:
+    """What a sync finds out before it sends anything, by reading the space; holds whom it must.
+
+    `can_read`: whether doubts are settled by reading (not with --no-verify). Raises ConfigError when the
+    space is full of people nobody has matched yet.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, at: StoreThread, space: Space, *, run: int, can_read: bool
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._at = at
+        self._space = space
+        self._run = run
+        self._not_found_again = NEVER_FOUND if can_read else NOT_FOUND_AGAIN
+        self.by_reading = 0
+        """Contacts whose id was learned, or whose claim of one was proven, before anything was sent."""
+
+    async def run(self) -> None:
+        """Look at everything that is due. Errors of the space pass through."""
+        await self._refuse_a_full_space()
+        await self._prove_ids()
+        await self._find_by_accepted_identity()
+        await self._at(self.hold)
+        await self.check_forms()
+
+    def hold(self, keys: Collection[str] | None = None) -> None:
+        """Hold whom the store alone tells to hold, among these keys or all (in the store's thread)."""
+        hold_all(
+            self._store,
+            self._settings.identity,
+            run=self._run,
+            not_found_again=self._not_found_again,
+            keys=keys,
+        )
+
+    def hold_now(self, keys: Collection[str]) -> None:
+        """Hold what was edited during the run and must not go (in the store's thread)."""
+        self.hold(keys)
+        after = ""
+        while page := changed_identities(self._store, after, LOOKED_UP):
+            after = page[-1].key
+            edited = [changed.n for changed in page if changed.key in keys]
+            hold(self._store, edited, IDENTITY_CHANGED, run=self._run)
+        hold_faulty(self._store, self._space.faults, run=self._run)
+
+    async def check_forms(self) -> int:
+        """Read the forms, if anybody answers one, and hold whom the space would drop; return how many."""
+        if not await self._at(needs_forms, self._store):
+            return 0
+        forms = await self._space.read_forms()
+        await self._at(keep_forms, self._store, forms)
+        return await self._at(hold_faulty, self._store, self._space.faults, run=self._run)
+
+    async def _refuse_a_full_space(self) -> None:
+        if self._settings.identity.existing == "match" or await self._at(has_begun, self._store):
+            return
+        count = await self._space.count()
+        if count:
+            raise ConfigError(
+                f"the space already holds {count:,} contacts that syncengine has not matched with the "
+                'source; nothing was sent. With [identity] existing = "match" they are matched by mail and '
+                "names, and updated: look at a plan first, and keep a copy of the space"
+            )
+
+    async def _prove_ids(self) -> None:
+        """Learn the ids the source claims, where a read shows that mail or surname agree."""
+        after = ""
+        while page := await self._at(claimed_ids, self._store, after, LOOKED_UP):
+            after = page[-1].key
+            seen = {one.id: one for one in await self._space.look_up([claim.wanted for claim in page])}
+            proven = [
+                (claim.n, one.id)
+                for claim in page
+                if (one := seen.get(claim.wanted.id or 0)) is not None and claim.agrees(one)
+            ]
+            self.by_reading += await self._at(learn_ids, self._store, proven)
+
+    async def _find_by_accepted_identity(self) -> None:
+        """Find contacts whose identity changed before their id was known by what they were accepted with."""
+        after = ""
+        while page := await self._at(changed_identities, self._store, after, LOOKED_UP):
+            after = page[-1].key
+            seen = await self._space.look_up([Wanted(None, changed.accepted) for changed in page])
+            found: list[tuple[int, int]] = []
+            lost: list[int] = []
+            for changed in page:
+                fitting = [one for one in seen if self._space.fits(changed.accepted, one)]
+                if len(fitting) == 1:
+                    found.append((changed.n, fitting[0].id))
+                else:
+                    lost.append(changed.n)
+            self.by_reading += await self._at(learn_ids, self._store, found)
+            await self._at(hold, self._store, lost, IDENTITY_CHANGED, run=self._run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from syncengine.identity import IdentityClass
 
 NO_IDENTITY = "neither mail nor surname"
@@ -11,7 +13,17 @@ UNPROVEN_ID = "unproven id"
 MAY_HAVE_BEEN_CREATED = "may have been created"
 CRASHES = "alone in flight in three crashes"
 NO_LONGER = "no longer in the source"
+COLLIDES = "could be the same person as another key"
+MOVED_KEY = "its key now names another person"
+IDENTITY_CHANGED = "identity changed before its id was known"
 REJECTED = "rejected by Qomon"
+DROPPED = "accepted, then not applied"
+DEAD_ID = "its Qomon id does not exist any more"
+DIFFERS = "other values in Qomon"
+TWINS = "twins in Qomon"
+CONSENT_KEPT = "consent withdrawn in the source, still given in Qomon"
+WOULD_BE_DROPPED = "Qomon would drop it"
+"""How the reasons begin that the space's forms give."""
 
 HOLD_REASONS = {
     IdentityClass.NONE: NO_IDENTITY,
@@ -42,11 +54,50 @@ _REMEDIES = {
         "if it is not there, release it; if it is, leave it held"
     ),
     CRASHES: "the program was killed three times while sending this contact alone; look at its content",
+    COLLIDES: (
+        "Qomon matches by mail and names, so one could overwrite the other. One person: keep one row in the "
+        "source. Two people: tell them apart there (mail with both names, birthdate, address), or release "
+        'them once you are sure. [identity] collisions = "first" and problems --retry send the first of them'
+    ),
+    MOVED_KEY: (
+        "its mail and names are those of somebody else, whom Qomon would be told to become. If the source "
+        "gave the key to another person, correct the key there; if the person changed, release it"
+    ),
+    IDENTITY_CHANGED: (
+        "Qomon was not seen to hold it under its old mail and names, so sending it could make a twin. Look "
+        "for the person in Qomon: if it is not there, release it; if it is, correct it there and release it"
+    ),
     NO_LONGER: "nothing to do if the person left; put the row back into the source to send it",
+    DROPPED: (
+        "Qomon took it with a 202 and did not apply it, without a word. Compare its answers with "
+        "syncengine forms; then run problems --retry. The next sync looks for it once more"
+    ),
+    DEAD_ID: (
+        "the contact was merged or deleted in the web application. Run problems --rematch KEY to send it "
+        "by mail and names again, or leave it if the person is to stay deleted"
+    ),
+    DIFFERS: (
+        "somebody changed it in Qomon, or Qomon rewrites it. If Qomon is right, correct the source; if the "
+        "source is right, run problems --retry; if it does not matter, name the field in [verify] ignore"
+    ),
+    TWINS: "merge them in Qomon's web application, then run problems --retry",
+    CONSENT_KEPT: (
+        "an upsert cannot take a consent back. Withdraw it in Qomon's web application, "
+        "then run problems --retry"
+    ),
+    WOULD_BE_DROPPED: (
+        "an answer names a form or an option the space does not have. Correct [fields] or the source, or "
+        "add the option in Qomon; the next sync checks again. syncengine forms lists what there is"
+    ),
     REJECTED: "correct the value in the source (a changed contact is sent again), or run problems --retry",
 }
 
 _REFUSED = "correct the row in the source and load again"
+
+
+def differs_in(fields: Iterable[str]) -> str:
+    """Return the reason of a contact of which these fields are seen with other values."""
+    return f"{DIFFERS}: {', '.join(sorted(dict.fromkeys(fields)))}"
 
 
 def remedy(state: str, reason: str) -> str:

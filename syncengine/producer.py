@@ -41,6 +41,31 @@ class DueStore(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """What the producer asks before a contact goes, besides whether its identity is free."""
+
+    def may_go(self, candidate: Candidate) -> bool:
+        """Say whether it may go now."""
+        ...
+
+    def go(self, candidate: Candidate) -> None:
+        """Take note that it goes."""
+        ...
+
+    def stay(self, candidate: Candidate) -> None:
+        """Take note that it did not go after all."""
+        ...
+
+    @property
+    def is_shut(self) -> bool:
+        """Say whether nobody at all may go now."""
+        ...
+
+    def look_first(self, candidates: list[Candidate]) -> Awaitable[None]:
+        """Look for contacts that may have arrived already; those that have are not due any more."""
+        ...
+
+
 class Lanes:
     """At most one contact in flight per identity, and none while an unknown result of it settles.
 
@@ -102,7 +127,7 @@ class Producer:
     `in_flight`: how many contacts the workers handle at once; at most twice as many intents are open.
     `max_writes`: changes to send at most, 0 without a limit. `resting`: contacts an earlier run left in
     doubt, and for how many seconds they still have to settle. `one_by_one`: send those in doubt first, each
-    alone (two runs were killed without getting anywhere).
+    alone (two runs were killed without getting anywhere). `gate`: who else is asked.
     """
 
     def __init__(
@@ -117,13 +142,17 @@ class Producer:
         max_writes: int = 0,
         resting: Iterable[tuple[Candidate, float]] = (),
         one_by_one: bool = False,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate
         self._store = store
         self._queue = queue
         self._stop = stop
         self._in_flight = in_flight
         self._max_writes = max_writes
         self._one_by_one = one_by_one
+        self._clock = clock
+        self._settle = settle
         self._lanes = Lanes(clock, settle)
         for candidate, seconds in resting:
             self._lanes.rest(candidate, seconds)
@@ -133,6 +162,9 @@ class Producer:
         self._written = 0
         self.is_capped = False
         """Whether `max_writes` kept a contact back that could have gone."""
+        self.is_cut_short = False
+        """Whether contacts that could have gone were left because of `cut_short`."""
+        self._is_ending = False
         self._settled = 0
         self._moved = asyncio.Event()
         stop.wakes(self._moved)
@@ -155,6 +187,11 @@ class Producer:
             self._stop.fail(error)
         await self._queue.close()
 
+    def cut_short(self) -> None:
+        """Send nothing more, but let what is queued go."""
+        self._is_ending = True
+        self._moved.set()
+
     def settled(self, receipt: Receipt) -> None:
         """Learn that the receipt of a change is committed."""
         change = receipt.change
@@ -172,7 +209,7 @@ class Producer:
         self._moved.set()
 
     async def _send_all(self) -> None:
-        while not self._stop.is_set and not self.is_capped:
+        while not self._stop.is_set and not self.is_capped and not self.is_cut_short:
             before, settled = self._watermark.high, self._settled
             was_settled = self._watermark.low == before
             is_waiting = await self._pass()
@@ -189,24 +226,35 @@ class Producer:
             page = await self._store.page(after, PAGE)
             if not page:
                 break
+            if self._is_ending:
+                self.is_cut_short = True
+                return True
             after = page[-1].key
             is_waiting |= await self._send(page)
+            if self._gate is not None and self._gate.is_shut:
+                return True
         return is_waiting
 
     async def _send(self, page: list[Candidate]) -> bool:
         """Claim and queue those who may go; say whether some were passed over."""
         passed_over = False
         chosen: list[Candidate] = []
+        await self._look_first(page)
         for candidate in page:
+            if self._is_ending:
+                passed_over = True
+                break
             if candidate.n in self._open or self._is_spent(candidate):
                 continue
             if self._max_writes and self._written + len(chosen) >= self._max_writes:
                 self.is_capped = True
                 break
-            if not self._lanes.may_enter(candidate):
+            if not self._may_go(candidate):
                 passed_over = True
                 continue
             self._lanes.enter(candidate)
+            if self._gate is not None:
+                self._gate.go(candidate)
             chosen.append(candidate)
             if len(chosen) == self._in_flight:  # a commit for as many as may be out at once
                 passed_over |= await self._claim(chosen)
@@ -227,9 +275,22 @@ class Producer:
         for candidate in chosen:
             if candidate.n not in self._open:  # edited since its page was read
                 self._lanes.leave(candidate, is_unknown=False)
+                if self._gate is not None:
+                    self._gate.stay(candidate)
         for change in changes:
             await self._queue.put(change)
         return len(changes) < len(chosen)
+
+    async def _look_first(self, page: list[Candidate]) -> None:
+        """Let those in doubt who might go now be looked for, all of the page at once."""
+        if self._gate is not None:
+            doubtful = [
+                candidate
+                for candidate in page
+                if candidate.in_doubt and candidate.n not in self._open and self._lanes.may_enter(candidate)
+            ]
+            if doubtful:
+                await self._gate.look_first(doubtful)
 
     async def _send_doubts_alone(self) -> None:
         for candidate in await self._store.doubtful(DOUBTS):
@@ -238,6 +299,14 @@ class Producer:
             await self._send([candidate])
             while candidate.n in self._open and not self._stop.is_set:
                 await self._rest()
+
+    def _may_go(self, candidate: Candidate) -> bool:
+        if not self._lanes.may_enter(candidate):
+            return False
+        since = candidate.accepted_at
+        if since is not None and self._clock.wall() < since + self._settle:
+            return False  # what was accepted may still be queued, and would be created twice
+        return self._gate is None or self._gate.may_go(candidate)
 
     def _is_spent(self, candidate: Candidate) -> bool:
         """Say whether this run has given the contact up: two unknown results of one content."""

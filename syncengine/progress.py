@@ -35,7 +35,7 @@ class Progress:
     def settled(self, tally: Tally, tokens_left: float | None) -> None:
         """Take over the counts after a receipt."""
         self.sent = tally.sent
-        self.accepted = tally[Result.ACCEPTED]
+        self.accepted = tally.accepted
         self.problems = tally[Result.REJECTED] + tally[Result.IN_DOUBT]
         self.tokens_left = tokens_left
 

@@ -22,8 +22,9 @@ from syncengine.errors import (
     TransientError,
     UnauthorizedError,
 )
+from syncengine.identity import IdentityClass
 from syncengine.model import Attempt, Change, Receipt, Result
-from syncengine.outcome import ATTEMPTS_PER_RUN, NOT_FOUND_AGAIN, Outcome, Step, step_after
+from syncengine.outcome import ATTEMPTS_PER_RUN, NEVER_FOUND, NOT_FOUND_AGAIN, Outcome, Step, step_after
 from syncengine.problems import MAY_HAVE_BEEN_CREATED, REJECTED
 
 T = TypeVar("T")
@@ -129,6 +130,7 @@ class _Sends:
     requests: int = 0
     carried: int = 0
     unknown: int = 0
+    not_found_again: tuple[IdentityClass, ...] = NOT_FOUND_AGAIN
 
     def count(self, outcome: Outcome) -> None:
         if outcome is Outcome.NOT_SENT:
@@ -138,7 +140,13 @@ class _Sends:
         self.unknown += outcome is Outcome.UNKNOWN
 
     def receipt(
-        self, result: Result, *, status: int | None = None, reason: str = "", detail: str = ""
+        self,
+        result: Result,
+        *,
+        status: int | None = None,
+        reason: str = "",
+        detail: str = "",
+        date: float | None = None,
     ) -> Receipt:
         first = 0 if self.change.is_repeat else 1
         return Receipt(
@@ -149,13 +157,14 @@ class _Sends:
             detail=detail,
             requests=self.requests,
             repeats=max(0, self.carried - first),
+            date=date,
         )
 
     def unsettled(self, reason: str, status: int | None = None) -> Receipt:
         """Return the receipt of a change that gets no more attempts now."""
         if not self.unknown:
             return self.receipt(Result.WITHDRAWN, status=status)
-        if self.change.identity in NOT_FOUND_AGAIN:
+        if self.change.identity in self.not_found_again:
             return self.receipt(Result.IN_DOUBT, status=status, reason=MAY_HAVE_BEEN_CREATED, detail=reason)
         return self.receipt(Result.UNKNOWN, status=status, reason=reason)
 
@@ -165,7 +174,8 @@ class Retrying:
 
     An error that concerns the whole run (key refused, not the API we know) gives the order to stop, and
     blames no contact. On that order it gives up between attempts. Cancelled, it raises CutOffError with the
-    receipt. `note` is told every attempt that settled nothing.
+    receipt. `note` is told every attempt that settled nothing. `can_read`: whether contacts can be read back
+    before they are sent again.
     """
 
     def __init__(
@@ -177,7 +187,9 @@ class Retrying:
         clock: Clock,
         random: Random,
         note: Callable[[Attempt], None],
+        can_read: bool = False,
     ) -> None:
+        self._can_read = can_read
         self._destination = destination
         self._outage = outage
         self._stop = stop
@@ -189,7 +201,7 @@ class Retrying:
 
     async def upsert(self, change: Change) -> Receipt:
         """Send until there is a result; `requests` of the receipt counts what left us."""
-        sends = _Sends(change)
+        sends = _Sends(change, not_found_again=NEVER_FOUND if self._can_read else NOT_FOUND_AGAIN)
         try:
             return await self._send(sends)
         except asyncio.CancelledError as cut:
@@ -232,12 +244,14 @@ class Retrying:
                 self._outage.answered()
                 self._successes += 1
                 sends.count(Outcome.ACCEPTED)
-                return sends.receipt(Result.ACCEPTED, status=receipt.status)
+                return sends.receipt(Result.ACCEPTED, status=receipt.status, date=receipt.date)
         return sends.unsettled("stopped before an answer")
 
     def _may_repeat(self, sends: _Sends) -> bool:
         """Say whether a change may be sent again at once after one more unknown result."""
-        step = step_after(Outcome.UNKNOWN, sends.change.identity, attempts=sends.unknown + 1)
+        step = step_after(
+            Outcome.UNKNOWN, sends.change.identity, attempts=sends.unknown + 1, can_read=self._can_read
+        )
         return step is Step.AGAIN and self._retries < max(RETRY_FLOOR, RETRY_SHARE * self._successes)
 
     def _record(self, sends: _Sends, outcome: Outcome, error: TransientError) -> None:

@@ -144,6 +144,7 @@ class RunSettings(Section):
     until: str = Field(default="", pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d$")
     timeout: float = Field(default=30.0, gt=0, le=600)
     settle: float = Field(default=30.0, ge=0, le=3600)
+    send: Literal["changed", "whole"] = "changed"
 
 
 class IdentitySettings(Section):
@@ -152,3 +153,12 @@ class IdentitySettings(Section):
     none: Literal["hold", "send"] = "hold"
     mail_only: Literal["hold", "send"] = "hold"
     names_only: Literal["hold", "send"] = "hold"
+    collisions: Literal["hold", "first"] = "hold"
+    existing: Literal["adopt", "match"] = "adopt"
+
+
+class VerifySettings(Section):
+    """`[verify]`: reading back what was accepted. `deadline`: seconds after acceptance."""
+
+    deadline: float = Field(default=120.0, gt=0, le=3600)
+    ignore: list[str] = Field(default_factory=list)

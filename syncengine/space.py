@@ -15,6 +15,7 @@ from syncengine.errors import ProtocolError, RejectedError, TransientError, Unau
 from syncengine.paying import Paying
 from syncengine.qomon.client import QomonClient
 from syncengine.qomon.destination import QomonDestination
+from syncengine.qomon.space import QomonSpace
 from syncengine.qomon.wire import Wire
 
 UNNEEDED_SECONDS = 30.0
@@ -57,6 +58,15 @@ def client_of(
         clock=clock,
         random=random,
     )
+
+
+@asynccontextmanager
+async def open_space(
+    settings: Settings, key: SecretStr, paying: Paying, *, clock: Clock, random: Random
+) -> AsyncIterator[QomonSpace]:
+    """Open the configured space for reading, beside whoever else pays the same budget."""
+    async with client_of(settings, key, paying=paying, clock=clock, random=random) as client:
+        yield QomonSpace(client, ignore=settings.verify.ignore)
 
 
 async def seen_group(client: QomonClient) -> int | None:

@@ -1,6 +1,6 @@
 """One run's sending: producer, queue, workers and checkpointer under one task group, and the watch over them.
 
-The nesting is the order of the end: the transfer first, the checkpointer last.
+The nesting is the order of the end: the pump first, then the verifier, the checkpointer last.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 from random import Random
 
@@ -18,12 +18,15 @@ from syncengine.clock import Clock, Stop
 from syncengine.config import Settings
 from syncengine.destination import Budgeted, Destination
 from syncengine.model import Candidate, Change, Receipt, Result
+from syncengine.outcome import NOT_FOUND_AGAIN
 from syncengine.paying import Paying
 from syncengine.producer import Producer
 from syncengine.progress import Progress
+from syncengine.proving import Proving
 from syncengine.queue import ClosableQueue
 from syncengine.retry import OUTAGE_LIMIT, Outage, Retrying
-from syncengine.store import sending
+from syncengine.seen import Space
+from syncengine.store import counting, sending
 from syncengine.store.store import Store
 from syncengine.store.thread import StoreThread
 from syncengine.tally import Tally
@@ -32,6 +35,8 @@ from syncengine.worker import work
 DRAIN_SECONDS = 10.0
 """How long open requests may go on after the order to stop."""
 BREAKER_FROM = 50
+READING_SECONDS = 30.0
+"""What a read-back takes besides the deadline of the last contact."""
 PROGRESS_SECONDS = 1.0
 CRASHED_RUNS = 2
 """Killed runs in a row without an accepted contact after which contacts in doubt go one at a time."""
@@ -40,8 +45,9 @@ CRASHED_RUNS = 2
 class Transfer:
     """Sends what is due in run `run`. `deadline`: Unix time by which it must have ended, None without one.
 
-    `first` is done before anything is sent, and pays the same budget; what it raises ends the run. Counts
-    into `tally` and `progress`; the budget holds what the requests cost.
+    `first` is done before anything is sent, and pays the same budget; what it raises ends the run. `space`
+    opens what is read of the destination, None when it cannot be read; with `verify` what is accepted is read
+    back. Counts into `tally` and `progress`; the budget holds what the requests cost.
     """
 
     def __init__(
@@ -58,6 +64,8 @@ class Transfer:
         progress: Progress,
         deadline: float | None,
         first: Callable[[Paying], Awaitable[None]] | None = None,
+        space: Callable[[Paying], AbstractAsyncContextManager[Space]] | None = None,
+        verify: bool = True,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -70,6 +78,11 @@ class Transfer:
         self._progress = progress
         self._deadline = deadline
         self._first = first
+        self._space = space
+        self._verify = verify and space is not None
+        self._producer: Producer | None = None
+        self.proving: Proving | None = None
+        self._began = clock.wall()
         self._outage = Outage(clock)
         self._queue: ClosableQueue[Change] = ClosableQueue(settings.run.in_flight)
         self._checkpointer = Checkpointer(self._commit, self._settled)
@@ -88,8 +101,21 @@ class Transfer:
 
         Raises StoreError when a checkpoint cannot be committed; its receipts then count as unknown.
         """
-        self._producer = await self._new_producer()
-        async with self.budget, destination as opened:
+        async with self.budget, destination as opened, self._reading() as space:
+            if space is not None:
+                self.proving = Proving(
+                    self._settings,
+                    self._store,
+                    self._at,
+                    space,
+                    run=self._run,
+                    stop=self._stop,
+                    clock=self._clock,
+                    tally=self._tally,
+                    until=None if self._deadline is None else self._deadline - DRAIN_SECONDS,
+                    verify=self._verify,
+                    judge=self._judge,
+                )
             sender = Retrying(
                 Budgeted(opened, self._paying),
                 outage=self._outage,
@@ -97,6 +123,7 @@ class Transfer:
                 clock=self._clock,
                 random=self._random,
                 note=self._checkpointer.note,
+                can_read=self._verify,
             )
             await self._keep_pause()
             try:
@@ -104,8 +131,13 @@ class Transfer:
             finally:
                 for receipt in self._checkpointer.uncommitted:
                     self._tally.add(replace(receipt, result=Result.UNKNOWN))
-        if self._producer.is_capped:
+        if self._producer is not None and self._producer.is_capped:
             self._stop.set("write_cap", f"max_writes = {self._settings.run.max_writes} is reached")
+        elif self._producer is not None and self._producer.is_cut_short:
+            self._stop_for_deadline()
+
+    def _reading(self) -> AbstractAsyncContextManager[Space | None]:
+        return nullcontext() if self._space is None else self._space(self._paying)
 
     def cut_off(self) -> None:
         """End open requests now."""
@@ -128,16 +160,35 @@ class Transfer:
 
     async def _withdraw(self) -> None:
         """Close the intents that no worker took up: nothing of them left, and their notes may go again."""
-        unsent = [Receipt(change, Result.WITHDRAWN, requests=0) for change in self._producer.unsettled]
-        await self._commit(sending.Batch(receipts=unsent))
+        if self._producer is not None:
+            unsent = [Receipt(change, Result.WITHDRAWN, requests=0) for change in self._producer.unsettled]
+            await self._commit(sending.Batch(receipts=unsent))
         await self._at(sending.withdraw_open, self._store, run=self._run)
 
     async def _work(self, sender: Destination) -> None:
-        if self._first is not None:
-            with suppress(BudgetClosedError):  # the order to stop came first
+        with suppress(BudgetClosedError):  # the order to stop came first
+            if self._first is not None:
                 await self._first(self._paying)
+            if self.proving is not None:
+                self._progress.phase = "checking"
+                await self.proving.prepare()
         if self._stop.is_set:
             return
+        due = await self._at(counting.count_due, self._store)
+        self._progress.begin_sending(due.due, self._clock.monotonic())
+        if self.proving is None:
+            await self._pump(sender)
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.proving.read_back(), name="verifier")
+            try:
+                await self._pump(sender)
+            finally:
+                self._progress.phase = "reading back"
+                self.proving.close()
+
+    async def _pump(self, sender: Destination) -> None:
+        self._producer = await self._new_producer()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._producer.run(), name="producer")
             for number in range(self._settings.run.in_flight):
@@ -159,28 +210,52 @@ class Transfer:
                     f"the destination gave no definite answer for {OUTAGE_LIMIT / 60:.0f} minutes; "
                     "everything not settled stays due. Run sync again when it answers",
                 )
-            elif self._deadline is not None and clock.wall() >= self._deadline - DRAIN_SECONDS:
-                stop.set("deadline", f"stopped in time for {self._settings.run.until}; the rest stays due")
+            elif self._deadline is not None:
+                self._keep_deadline(self._deadline)
+            if self.proving is not None:
+                self.proving.look_at_canary()
             await stop.sleep(PROGRESS_SECONDS)
         self._progress.phase = "stopping"
         budget.close()
         await clock.sleep(DRAIN_SECONDS)
         self.cut_off()
 
+    def _keep_deadline(self, deadline: float) -> None:
+        """Stop sending early enough for the read-back to end in time; then stop altogether."""
+        if self._clock.wall() >= deadline - DRAIN_SECONDS:
+            self._stop_for_deadline()
+        elif self._verify and self._producer is not None:
+            wanted = DRAIN_SECONDS + READING_SECONDS + self._settings.verify.deadline
+            if self._clock.wall() >= deadline - min(wanted, (deadline - self._began) / 2):
+                self._producer.cut_short()
+
+    def _stop_for_deadline(self) -> None:
+        self._stop.set("deadline", f"stopped in time for {self._settings.run.until}; the rest stays due")
+
     def _settled(self, receipt: Receipt) -> None:
         self._tally.add(receipt)
         self._progress.settled(self._tally, self.budget.remaining)
-        self._producer.settled(receipt)
+        if self._producer is not None:
+            self._producer.settled(receipt)
         if receipt.result is Result.REJECTED:
             self._reasons[receipt.reason] += 1
+        if self.proving is not None:
+            self.proving.receipt(receipt)
+        self._judge()
+
+    def _judge(self) -> None:
+        """Stop when too many of those answered went wrong."""
         tally, limit = self._tally, self._settings.run.max_failed_share
         if tally.answered >= BREAKER_FROM and tally.failed_share > limit:
-            reason, count = self._reasons.most_common(1)[0]
+            reasons = self._reasons + (self.proving.reasons if self.proving is not None else Counter())
+            reason, count = reasons.most_common(1)[0]
+            read = tally.failed - tally[Result.REJECTED]
+            what = "rejected, dropped or are seen with other values" if read else "rejected"
             self._stop.set(
                 "breaker",
-                f"{tally[Result.REJECTED]} of {tally.answered} contacts were rejected, above {limit:.0%}, "
-                f"most often: {reason} ({count}). More likely the mapping is wrong than so many people. They "
-                "are due again: mend [fields] and run sync again",
+                f"{tally.failed} of {tally.answered} contacts were {what}, above {limit:.0%}, "
+                f"most often: {reason} ({count}). More likely the mapping is wrong than so many people. "
+                "Those rejected are due again: mend [fields] and run sync again",
             )
 
     async def _commit(self, batch: sending.Batch) -> None:
@@ -191,7 +266,7 @@ class Transfer:
         recent = await self._at(sending.recent_doubts, self._store, since=now - settings.settle)
         crashes = await self._at(self._store.fruitless_crashes)
         return Producer(
-            _Due(self._at, self._store, self._run),
+            _Due(self._at, self._store, self._run, self.proving, self._settings.run.send),
             self._queue,
             clock=self._clock,
             stop=self._stop,
@@ -202,6 +277,7 @@ class Transfer:
                 (candidate, min(settings.settle, at + settings.settle - now)) for candidate, at in recent
             ],
             one_by_one=crashes >= CRASHED_RUNS,
+            gate=self.proving,
         )
 
     async def _keep_pause(self) -> None:
@@ -215,8 +291,9 @@ class Transfer:
 class _Due:
     """The store as the producer sees it."""
 
-    def __init__(self, at: StoreThread, store: Store, run: int) -> None:
-        self._at, self._store, self._run = at, store, run
+    def __init__(self, at: StoreThread, store: Store, run: int, proving: Proving | None, send: str) -> None:
+        self._at, self._store, self._run, self._proving = at, store, run, proving
+        self._space = proving.space if proving is not None and send == "changed" else None
 
     async def page(self, after: str, limit: int) -> list[Candidate]:
         return await self._at(sending.due_page, self._store, after, limit)
@@ -225,7 +302,17 @@ class _Due:
         return await self._at(sending.doubtful_page, self._store, limit)
 
     async def claim(self, candidates: list[Candidate]) -> list[Change]:
-        return await self._at(sending.claim, self._store, candidates, run=self._run)
+        claimed = await self._at(
+            sending.claim,
+            self._store,
+            candidates,
+            run=self._run,
+            space=self._space,
+            not_found_again=NOT_FOUND_AGAIN if self._proving is None else self._proving.not_found_again,
+        )
+        if self._proving is not None and claimed.unneeded:
+            self._proving.take_verdicts(claimed.unneeded)
+        return claimed.changes
 
 
 async def _ended(transfer: asyncio.Task[None]) -> None:

@@ -1,11 +1,13 @@
-"""forget, retry, release; and the exports that forget names."""
+"""forget, retry, release, rematch; and the exports that forget names."""
 
 from __future__ import annotations
 
 import os
 import random
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 from test_store_kit import (
     SUFFIXES,
@@ -24,11 +26,15 @@ from test_store_kit import (
 )
 
 from syncengine.errors import StoreError
+from syncengine.hashing import content_hash
 from syncengine.identity import IdentityClass
 from syncengine.model import Attempt, Result
-from syncengine.problems import MAIL_ONLY, UNPROVEN_ID
-from syncengine.store import acts, driver, sending
+from syncengine.partial import changed
+from syncengine.problems import CONSENT_KEPT, DEAD_ID, DROPPED, MAIL_ONLY, TWINS, UNPROVEN_ID, differs_in
+from syncengine.store import acts, driver, holding, sending
+from syncengine.store.notes import note_digests
 from syncengine.store.opened import open_store
+from syncengine.store.store import Store
 
 
 @pytest.fixture(params=["wal", "truncate"])
@@ -177,7 +183,7 @@ def test_a_forgotten_key_is_remembered_only_as_a_keyed_digest(tmp_path: Path) ->
 def test_retry_selects_by_key_and_by_the_beginning_of_the_reason(tmp_path: Path) -> None:
     with opened(tmp_path / "state.db") as store:
         load_rows(store, [row("A"), row("B"), row("C", first="", last=""), row("D", first="", last="")])
-        sending.hold_without_identity(store, {IdentityClass.MAIL_ONLY: MAIL_ONLY}, run=1)
+        holding.hold_without_identity(store, {IdentityClass.MAIL_ONLY: MAIL_ONLY}, run=1)
         send_due(store, Result.REJECTED)
         assert due_keys(store) == []
         assert acts.retry(store, ["A", "nobody"]) == 1
@@ -193,17 +199,205 @@ def test_release_lets_a_held_contact_go_once_for_this_content_only(tmp_path: Pat
     with opened(tmp_path / "state.db") as store:
         sending.put(store, [("A", {"mail": "a@example.org"}), ("I", {"id": 7, "mail": "i@example.org"})])
         load_rows(store, [row("B")])
-        sending.hold_without_identity(store, classes, run=1)
+        holding.hold_without_identity(store, classes, run=1)
         first, claimed, not_held, nobody = acts.release(store, ["A", "I", "B", "nobody"])
         assert first.released
         assert "only after a read" in claimed.why
         assert not_held.why == nobody.why == "it is not held"
-        sending.hold_without_identity(store, classes, run=2)
+        holding.hold_without_identity(store, classes, run=2)
         assert due_keys(store) == ["A", "B"]
         sending.put(store, [("A", {"mail": "a@example.org", "phone": "1"})])
-        sending.hold_without_identity(store, classes, run=3)
+        holding.hold_without_identity(store, classes, run=3)
         assert due_keys(store) == ["B"]
         acts.release(store, ["A"])
         send_due(store, Result.IN_DOUBT)
         assert due_keys(store) == []  # once: what it left in doubt is held again
         assert SUFFIXES[0] == ""
+
+
+# --- what a read showed
+
+
+def seen_applied(store: Store, key: str, remote_id: int = 7) -> None:
+    """Write down that a read has shown a contact as sent."""
+    with store.writing() as connection:
+        connection.execute(
+            "UPDATE contacts SET applied_hash = content_hash, applied = NULL, confirmed_hash = content_hash, "
+            "confirmed_at = ?, remote_id = ?, identity = ?, awaiting = 0 WHERE key = ?",
+            (store.now(), remote_id, IdentityClass.CONFIRMED.value, key),
+        )
+
+
+def open_problem(store: Store, key: str, state: str, reason: str, **facts: Any) -> None:
+    """Write down a problem of a contact's present content, as the read-back does."""
+    with store.writing() as connection:
+        (n,) = connection.execute("SELECT n FROM contacts WHERE key = ?", (key,)).fetchone()
+        holding.set_problem(connection, [n], state, reason, run=1, now=store.now(), facts=facts)
+        connection.execute("UPDATE contacts SET awaiting = 0, confirmed_hash = NULL WHERE n = ?", (n,))
+
+
+def differ(store: Store, key: str, *differences: tuple[str, Any, Any]) -> None:
+    """Write down that a contact is seen with other values: field, sent, seen."""
+    fields = [{"field": name, "sent": sent, "seen": seen} for name, sent, seen in differences]
+    open_problem(store, key, "differs", differs_in(one["field"] for one in fields), fields=fields)
+
+
+RICH = person(
+    "A",
+    phone="99",
+    firstname="",
+    address={"city": "Lyon", "street": "1 rue Haute", "addition": ""},
+    tags=[{"name": "gold"}, {"name": "red"}],
+    custom_fields=[
+        {"label": "Job", "value": "a"},
+        {"label": "Team", "value": "b"},
+        {"id": 12, "value": "c"},
+        {"id": 12, "value": "d"},
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    ("difference", "goes"),
+    [
+        (("phone", "99", "+3399"), {"phone": "99"}),
+        (("phone", "99", None), {"phone": "99"}),
+        (("firstname", "", "Ada"), {"firstname": ""}),
+        (("address.city", "Lyon", None), {"address": RICH["address"]}),
+        (("address.addition", "", "Bât. B"), {"address": RICH["address"]}),
+        (("tags", ["gold", "red"], ["red"]), {"tags": RICH["tags"]}),
+        (("custom_fields.Job", ["a"], ["z"]), {"custom_fields": RICH["custom_fields"][:1]}),
+        (("custom_fields.#12", ["c", "d"], ["c"]), {"custom_fields": RICH["custom_fields"][2:]}),
+    ],
+)
+def test_retry_sends_exactly_the_differing_fields_again(
+    tmp_path: Path, difference: tuple[str, Any, Any], goes: dict[str, Any]
+) -> None:
+    with opened(tmp_path / "state.db") as store:
+        sending.put(store, [("A", RICH), ("B", person("B", phone="1"))])
+        send_due(store)
+        for number, key in enumerate("AB"):
+            seen_applied(store, key, number)
+        differ(store, "A", difference)
+        differ(store, "B", ("phone", "1", "2"))
+        assert due_keys(store) == []
+        assert acts.retry(store, ["A"]) == 1
+        assert due_keys(store) == ["A"]
+        columns = "applied, applied_hash, accepted, accepted_hash, remote_id, problem"
+        applied, applied_hash, accepted, accepted_hash, remote_id, problem = contents(store, columns)["A"]
+        assert changed(orjson.loads(applied), RICH) == goes
+        assert (accepted, accepted_hash) == (applied, applied_hash) == (applied, content_hash(applied))
+        assert (remote_id, problem) == (0, None)
+
+
+def test_retry_sends_the_notes_again_that_are_not_seen_and_no_other(tmp_path: Path) -> None:
+    content = person("A", notes=[{"content": "arrived"}, {"content": "lost"}])
+    with opened(tmp_path / "state.db") as store:
+        sending.put(store, [("A", content)])
+        send_due(store)
+        seen_applied(store, "A")
+        differ(store, "A", ("notes", ["arrived", "lost"], ["arrived"]))
+        acts.retry(store)
+        kept = [bytes(row[0]) for row in store.connection.execute("SELECT note FROM notes_sent").fetchall()]
+        assert kept == note_digests(orjson.dumps(content))[:1]
+        assert due_keys(store) == ["A"]
+
+
+@pytest.mark.parametrize("reason", [TWINS, CONSENT_KEPT])
+def test_retry_reads_again_what_no_send_can_settle(tmp_path: Path, reason: str) -> None:
+    with opened(tmp_path / "state.db") as store:
+        load_rows(store, [row("A")])
+        send_due(store)
+        open_problem(store, "A", "differs", reason, ids=[1, 2])
+        assert acts.retry(store, reason=reason) == 1
+        assert due_keys(store) == []
+        assert contents(store, "awaiting, problem, problem_facts")["A"] == (1, None, None)
+
+
+def test_retry_makes_a_dropped_contact_due(tmp_path: Path) -> None:
+    """Also one of which all was seen before: then nothing of it counts as seen any more."""
+    with opened(tmp_path / "state.db") as store:
+        load_rows(store, [row("A"), row("B")])
+        send_due(store)
+        seen_applied(store, "B")
+        with store.writing() as connection:
+            connection.execute("UPDATE contacts SET accepted_hash = NULL WHERE key = 'A'")
+        open_problem(store, "A", "dropped", DROPPED)
+        open_problem(store, "B", "dropped", DROPPED)
+        assert acts.retry(store) == 2
+        assert due_keys(store) == ["A", "B"]
+        assert contents(store, "applied_hash, remote_id")["B"] == (None, 7)
+
+
+def test_retry_proves_a_dead_id_again_before_anything_is_sent_to_it(tmp_path: Path) -> None:
+    with opened(tmp_path / "state.db") as store:
+        load_rows(store, [row("A", phone="1")])
+        send_due(store)
+        seen_applied(store, "A")
+        load_rows(store, [row("A", phone="2")])
+        send_due(store)
+        with store.writing() as connection:
+            connection.execute("UPDATE contacts SET accepted_hash = applied_hash, accepted = applied")
+        open_problem(store, "A", "dropped", DEAD_ID)
+        assert acts.retry(store) == 1
+        assert due_keys(store) == []
+        assert contents(store, "awaiting, accepted_hash = content_hash")["A"] == (1, 1)
+
+
+def test_rematch_forgets_a_dead_id_and_nothing_else(tmp_path: Path) -> None:
+    with opened(tmp_path / "state.db") as store:
+        load_rows(store, [row("A"), row("B"), row("C", mail="")])
+        send_due(store)
+        for number, key in enumerate("ABC"):
+            seen_applied(store, key, number)
+        open_problem(store, "A", "dropped", DEAD_ID)
+        open_problem(store, "B", "dropped", DROPPED)
+        open_problem(store, "C", "dropped", DEAD_ID)
+        first, second, nobody = acts.rematch(store, ["A", "B", "nobody"])
+        assert first == acts.Rematched("A", rematched=True, why="")
+        assert second.why == nobody.why == "no dead id is known of it"
+        assert acts.rematch(store, ["C"])[0].rematched
+        assert due_keys(store) == ["A", "C"]
+        gone = "remote_id, applied, applied_hash, confirmed_hash, accepted, accepted_hash, accepted_at"
+        found = contents(store, f"identity, awaiting, look_again, {gone}")
+        assert found["A"] == (IdentityClass.MAIL.value, 0, 0, *[None] * 7)
+        assert found["C"] == (IdentityClass.NAMES_ONLY.value, 0, 0, *[None] * 7)
+        assert contents(store, "remote_id, problem")["B"] == (1, "dropped")
+
+
+def test_what_was_done_by_hand_is_part_of_the_story(tmp_path: Path) -> None:
+    with opened(tmp_path / "state.db") as store:
+        load_rows(store, [row("A")])
+        send_due(store)
+        seen_applied(store, "A", 4711)
+        open_problem(store, "A", "dropped", DEAD_ID)
+        acts.retry(store)
+        open_problem(store, "A", "dropped", DEAD_ID)
+        acts.rematch(store, ["A"])
+        by_hand = store.connection.execute("SELECT result, detail FROM receipts WHERE run = 0 ORDER BY id")
+        assert by_hand.fetchall() == [
+            ("retried", f"by hand, was: {DEAD_ID}"),
+            ("rematched", "by hand, its id was 4711"),
+        ]
+
+
+def test_forget_names_the_id_under_which_qomon_holds_the_person(tmp_path: Path) -> None:
+    with opened(tmp_path / "state.db") as store:
+        load_rows(store, [row("A")])
+        send_due(store)
+        seen_applied(store, "A", 4711)
+        assert acts.forget(store, ["A"])[0].remote_id == 4711
+
+
+@pytest.mark.parametrize("reason", ["could be the same person as another key", "Qomon would drop it: x"])
+def test_a_released_contact_passes_the_same_hold_once(tmp_path: Path, reason: str) -> None:
+    with opened(tmp_path / "state.db") as store:
+        load_rows(store, [row("A")])
+        with store.writing() as connection:
+            holding.hold_where(connection, reason, "key = 'A'", run=1, now=0)
+        assert acts.release(store, ["A"])[0].released
+        with store.writing() as connection:
+            assert holding.hold_where(connection, reason, "key = 'A'", run=2, now=0) == 0
+        assert send_due(store) == 1
+        with store.writing() as connection:
+            assert holding.hold_where(connection, reason, "key = 'A'", run=3, now=0) == 1

@@ -1,8 +1,10 @@
-"""Bodies of upserts: the stored contact as it is, but for ids, cleared names and notes sent before."""
+"""Bodies of upserts: the stored contact or a part of it, but for ids, cleared names and notes sent before."""
 
 import json
+from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_tally import change
@@ -66,3 +68,40 @@ def test_a_plain_contact_goes_out_byte_by_byte_as_it_is_stored() -> None:
 def test_a_value_that_looks_like_a_key_changes_nothing() -> None:
     contact = {"surname": '"id":7', "phone": '"notes":', "firstname": "x"}
     assert orjson.loads(upsert_body(change(1, canonical(contact))))["data"] == contact
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(contacts, contacts, st.integers(1, 10**9), st.data())
+def test_a_partial_body_is_the_id_what_it_carries_and_notes_never_sent(
+    contact: dict[str, Any], carried: dict[str, Any], remote_id: int, data: st.DataObject
+) -> None:
+    carried = {
+        name: value for name, value in carried.items() if name not in {"id", "nationbuilderid", "notes"}
+    }
+    fresh = {digest(note) for note in contact.get("notes", []) if data.draw(st.booleans())}
+    body = json.loads(
+        upsert_body(
+            change(
+                1,
+                canonical(contact),
+                remote_id=remote_id,
+                notes=tuple(fresh),
+                partial=canonical(carried),
+            )
+        )
+    )
+    expected = {**carried, "id": remote_id}
+    if fresh:
+        expected["notes"] = [note for note in contact["notes"] if digest(note) in fresh]
+    assert body == {"kind": "contact", "data": expected}
+
+
+def test_a_partial_body_clears_a_name_because_it_goes_by_the_id() -> None:
+    stored = canonical({"mail": "a@example.org", "surname": "", "notes": [{"content": "calls back"}]})
+    body = upsert_body(change(1, stored, remote_id=7, partial=canonical({"surname": ""})))
+    assert orjson.loads(body) == {"kind": "contact", "data": {"id": 7, "surname": ""}}
+
+
+def test_no_part_of_a_contact_goes_without_its_id() -> None:
+    with pytest.raises(AssertionError, match="without its id"):
+        upsert_body(change(1, b'{"mail":"a@example.org","phone":"1"}', partial=b'{"phone":"1"}'))

@@ -7,18 +7,23 @@ import re
 from pathlib import Path
 
 import pytest
-from test_cli_program import Program, _fast, _program, sandbox  # noqa: F401 - fixtures
+from test_cli_program import Program, _program  # noqa: F401 - a fixture
+from test_cli_verify import _near  # noqa: F401 - a fixture
+from test_store_kit import opened
+
+from syncengine.problems import DEAD_ID
+from syncengine.store.holding import set_problem
 
 HELD = "P1,,,solo@x.example,\nP2,Eve,Roux,,\nP3,Max,Roux,,\n"
 GOOD = "".join(f"G{n},Ada{n},Martin{n},g{n}@x.example,01000\n" for n in range(5))
 
 
 @pytest.fixture(name="held")
-def _held(fast: Program) -> Program:
+def _held(near: Program) -> Program:
     """Three held contacts and five good ones, after a sync."""
-    fast.rows(GOOD + HELD)
-    fast.ok("sync", code=3)
-    return fast
+    near.rows(GOOD + HELD)
+    near.ok("sync", code=3)
+    return near
 
 
 def test_problems_are_grouped_by_reason_with_a_remedy(held: Program) -> None:
@@ -37,38 +42,57 @@ def test_problems_are_grouped_by_reason_with_a_remedy(held: Program) -> None:
     assert "Roux" in held.run("problems", "--values").out
 
 
+def test_whoever_collides_is_listed_with_the_others(near: Program) -> None:
+    near.rows("F1,Ada,Roux,,01000\nF2,Ada,Roux,ada@x.example,01000\nG1,Max,Klein,max@x.example,01000\n")
+    near.ok("sync", code=3)
+    found = near.ok("problems")
+    assert [(one["key"], one["facts"]) for one in found["problems"]] == [
+        ("F1", {"keys": ["F2"], "more": 0}),
+        ("F2", {"keys": ["F1"], "more": 0}),
+    ]
+    assert found["findings"] == []
+    out = near.run("problems").out
+    assert "  F1: could be F2\n  F2: could be F1\n" in out
+    near.ok("problems", "--export", "out.csv")
+    with (near.folder / "out.csv").open(encoding="utf-8-sig", newline="") as stream:
+        assert [row["other_keys"] for row in csv.DictReader(stream)] == ["F2", "F1"]
+    assert near.ok("problems", "--release", "F2")["released"][0]["released"]
+    assert near.ok("sync", code=3)["confirmed"] == 1
+
+
 def test_problems_are_selected_by_key_and_reason(held: Program) -> None:
     assert [one["key"] for one in held.ok("problems", "P2")["problems"]] == ["P2"]
     assert len(held.ok("problems", "--reason", "names")["problems"]) == 2
     assert held.run("problems", "nobody").out == "No open problems.\n"
 
 
-def test_a_long_list_of_keys_is_cut_unless_all_is_asked_for(fast: Program) -> None:
-    fast.rows("".join(f"K{n:03},Eve{n},Roux,,\n" for n in range(30)))
-    fast.ok("sync", code=3)
-    out = fast.run("problems").out
+def test_a_long_list_of_keys_is_cut_unless_all_is_asked_for(near: Program) -> None:
+    near.rows("".join(f"K{n:03},Eve{n},Roux,,\n" for n in range(30)))
+    near.ok("sync", code=3)
+    out = near.run("problems").out
     assert "K019" in out
     assert "K020" not in out
     assert "and 10 more: add --all" in out
-    assert "K029" in fast.run("problems", "--all").out
+    assert "K029" in near.run("problems", "--all").out
 
 
-def test_an_export_is_private_new_and_no_formula(fast: Program) -> None:
-    fast.rows("=2+2,Eve,Roux,,\n@x,Max,+Roux,,\nplain,Tao,Roux,,\n")
-    fast.ok("sync", code=3)
-    told = fast.ok("problems", "--export", "out.csv", "--values")
+def test_an_export_is_private_new_and_no_formula(near: Program) -> None:
+    near.rows("=2+2,Eve,Roux,,\n@x,Max,+Roux,,\nplain,Tao,Roux,,\n")
+    near.ok("sync", code=3)
+    told = near.ok("problems", "--export", "out.csv", "--values")
     assert told["export"] == "out.csv"
-    file = fast.folder / "out.csv"
+    file = near.folder / "out.csv"
     assert file.stat().st_mode & 0o777 == 0o600
     with file.open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["key"] for row in rows] == ["'=2+2", "'@x", "plain"]
     assert [row["surname"] for row in rows] == ["Roux", "'+Roux", "Roux"]
-    assert set(rows[0]) >= {"key", "state", "reason", "remedy", "since", "line"}
-    assert "exists already" in fast.ok("problems", "--export", "out.csv", code=1)["error"]
-    (fast.folder / "link.csv").symlink_to(fast.folder / "target.csv")
-    fast.ok("problems", "--export", "link.csv", code=1)
-    assert not (fast.folder / "target.csv").exists()
+    facts = {"other_keys", "qomon_ids", "fields"}
+    assert set(rows[0]) >= {"key", "state", "reason", "remedy", "since", "line"} | facts
+    assert "exists already" in near.ok("problems", "--export", "out.csv", code=1)["error"]
+    (near.folder / "link.csv").symlink_to(near.folder / "target.csv")
+    near.ok("problems", "--export", "link.csv", code=1)
+    assert not (near.folder / "target.csv").exists()
 
 
 def test_retry_overrides_nothing(held: Program) -> None:
@@ -86,13 +110,32 @@ def test_release_sends_a_held_contact_once(held: Program) -> None:
     assert (report["sent"], report["accepted"], report["problems_open"]) == (1, 1, 2)
 
 
+def test_rematch_needs_keys_and_a_dead_id(held: Program) -> None:
+    assert "--rematch needs the keys" in held.ok("problems", "--rematch", code=2)["error"]
+    assert (
+        "--rematch needs the keys" in held.ok("problems", "--rematch", "G1", "--reason", "x", code=2)["error"]
+    )
+    assert "one at a time" in held.ok("problems", "G1", "--rematch", "--retry", code=2)["error"]
+    with opened(held.folder / "state.db") as store, store.writing() as connection:
+        (n,) = connection.execute("SELECT n FROM contacts WHERE key = 'G1'").fetchone()
+        set_problem(connection, [n], "dropped", DEAD_ID, run=1, now=0)
+    out = held.run("problems", "--rematch", "G1", "G2").out
+    assert out == "G1: sent by the next sync\nG2: not rematched: no dead id is known of it\n"
+    report = held.ok("sync", code=3)
+    assert (report["sent"], report["confirmed"]) == (1, 1)
+
+
 def test_explain_tells_the_story_in_order(held: Program) -> None:
     story = held.ok("explain", "G1")
-    assert (story["state"], story["content"]["surname"]) == ("accepted", "Martin1")
-    assert [event["event"] for event in story["events"]] == ["first loaded", "accepted"]
+    assert (story["state"], story["content"]["surname"]) == ("confirmed", "Martin1")
+    assert (story["confirmed"], story["kept"], story["facts"]) == (story["content"], {}, {})
+    assert [event["event"] for event in story["events"]] == ["first loaded", "accepted", "confirmed"]
     out = held.run("explain", "G1").out
-    assert re.search(r"G1: accepted\n.*first loaded\n.*accepted, HTTP 202, run 1", out, re.DOTALL)
-    assert "mail alone" in held.run("explain", "P1").out
+    assert re.search(rf"G1: confirmed\n  id in Qomon +{story['id']}\n", out)
+    assert re.search(r"first loaded\n.*accepted, HTTP 202, run 1\n.*confirmed: seen in Qomon as sent\n", out)
+    out = held.run("explain", "P1").out
+    assert "mail alone" in out
+    assert "What to do: a mail without a name" in out
 
 
 def test_an_unknown_key_ends_with_1(held: Program) -> None:
@@ -101,10 +144,11 @@ def test_an_unknown_key_ends_with_1(held: Program) -> None:
 
 def test_forget_erases_and_says_what_is_left_elsewhere(held: Program) -> None:
     held.ok("problems", "--export", "out.csv")
+    number = held.ok("explain", "G1")["id"]
     ended = held.run("forget", "P1", "G1", "nobody")
     assert ended.code == 0
     assert "P1: erased; it was never sent to Qomon" in ended.out
-    assert "G1: erased here. Qomon still holds the contact" in ended.out
+    assert f"G1: erased here. Qomon still holds the contact under id {number}: delete it there" in ended.out
     assert "nobody: was not in the state store; later loads will skip this key" in ended.out
     assert str(held.folder / "out.csv") in ended.out
     stored = b"".join(file.read_bytes() for file in Path(held.folder).glob("state.db*"))

@@ -18,8 +18,8 @@ from syncengine.cli.init import compose
 
 PROGRAM = [sys.executable, "-m", "syncengine"]
 COMMANDS = (
-    "demo", "init", "doctor", "forms", "load", "plan", "sync", "status", "problems", "explain", "forget",
-    "sandbox",
+    "demo", "init", "doctor", "forms", "load", "plan", "sync", "verify", "status", "problems", "explain",
+    "forget", "sandbox",
 )  # fmt: skip
 HEADER = "member_id,first_name,last_name,email,zip\n"
 
@@ -107,8 +107,8 @@ def _program(tmp_path: Path) -> Program:
 
 @pytest.fixture(name="fast")
 def _fast(program: Program) -> Iterator[Program]:
-    """The program beside a sandbox without limits."""
-    with sandbox("--unlimited", "--lag", "0") as environment:
+    """The program beside a sandbox without limits that shows at once what it took."""
+    with sandbox("--unlimited", "--lag", "0", "--search-lag", "0") as environment:
         program.environment.update(environment)
         yield program
 
@@ -145,7 +145,10 @@ def test_help_is_quick_and_lists_every_command(tmp_path: Path) -> None:
         (["sync", "--max-writes", "-1"], "max-writes"),
         (["load", "--config", "elsewhere.toml"], "there is no such file"),
         (["problems", "--release"], "--release needs the keys"),
+        (["problems", "--rematch"], "--rematch needs the keys"),
         (["problems", "--retry", "--export", "x.csv"], "one at a time"),
+        (["sync", "--set", "identity.existing=merge"], 'must be "adopt" or "match"'),
+        (["sync", "--set", "verify.deadline=0"], "verify.deadline"),
         (["forget"], "KEY"),
         (["sandbox", "--rate", "0"], "rate"),
         (["init", "members.csv"], "exists already"),

@@ -79,21 +79,54 @@ def test_plan_says_how_long_and_changes_nothing(program: Program) -> None:
 def test_sync_sends_each_contact_once_and_then_only_changes(fast: Program) -> None:
     first = fast.ok("sync")
     assert (first["outcome"], first["sent"], first["accepted"], first["exit"]) == ("done", 10, 10, 0)
-    assert "confirmed" not in first
     text = (fast.folder / "members.csv").read_text()
     (fast.folder / "members.csv").write_text(text.replace("Ada3,", "Eva3,"))
-    assert fast.ok("sync")["sent"] == 1
-    assert fast.ok("sync")["sent"] == 0
+    second = fast.ok("sync")
+    assert (second["sent"], second["confirmed"], second["exit"]) == (1, 1, 0)
+    third = fast.ok("sync")
+    assert (third["sent"], third["requests"]) == (0, 0)
     ended = fast.run("sync")
     assert ended.code == 0
     assert ended.out.startswith("Done: nothing had changed.")
     assert re.search(r"exit code 0\n$", ended.out)
 
 
-def test_the_report_says_accepted_and_never_confirmed(fast: Program) -> None:
-    ended = fast.run("sync")
-    assert "Qomon took them (202); that it applied them is not checked yet" in ended.out
-    assert "confirmed" not in ended.out
+def test_the_report_says_what_became_of_everybody_and_its_numbers_add_up(fast: Program) -> None:
+    faults = '[[fault]]\nendpoint = "upsert"\nkind = "drop"\nwhere = { firstname = "Ada3" }\n'
+    (fast.folder / "faults.toml").write_text(faults, "utf-8")
+    options = ("--unlimited", "--lag", "0", "--search-lag", "0", "--faults", str(fast.folder / "faults.toml"))
+    with sandbox(*options) as environment:
+        fast.environment.update(environment)
+        report = fast.ok("sync", "--set", "verify.deadline=1", code=3)
+        assert (
+            report["selected"]
+            == report["accepted"] + report["rejected"] + report["held"] + report["remaining"]
+        )
+        settled = {name: report[name] for name in ("confirmed", "differs", "dropped", "unconfirmed")}
+        assert settled == {"confirmed": 9, "differs": 0, "dropped": 1, "unconfirmed": 0}
+        assert report["accepted"] == sum(settled.values()) == 10
+        assert report["earlier"] == {"confirmed": 0, "differs": 0, "dropped": 0, "unconfirmed": 0}
+        assert (report["findings"], sum(report["doubts"].values())) == ([], 0)
+        (fast.folder / "state.db").unlink()
+        match = ("--set", "identity.existing=match")
+        ended = fast.run("sync", "--set", "verify.deadline=1", *match)
+    assert ended.code == 3
+    assert re.search(r"\n  confirmed +9 +seen in Qomon as sent\n  dropped +1 +accepted, then not", ended.out)
+    assert "rejected" not in ended.out
+    assert "syncengine: reading back: looking in Qomon for" in ended.err
+
+
+def test_a_space_that_is_full_already_is_not_written_into_unasked(fast: Program) -> None:
+    with sandbox("--unlimited", "--lag", "0", "--search-lag", "0", "--contacts", "7") as environment:
+        fast.environment.update(environment)
+        ended = fast.run("sync")
+        assert ended.code == 2
+        assert "the space already holds 7 contacts" in ended.out.replace("\n", " ")
+        report = fast.ok("sync", code=2)
+        assert (report["sent"], report["remaining"], report["reason"]) == (0, 10, "config")
+        report = fast.ok("sync", "--set", "identity.existing=match")
+        assert (report["sent"], report["confirmed"]) == (10, 10)
+        assert fast.ok("sync")["exit"] == 0  # the guard is for the first sync
 
 
 def test_problems_end_a_sync_with_3(fast: Program) -> None:
@@ -171,13 +204,17 @@ def test_a_second_sync_ends_with_5_within_a_second_and_names_the_first(program: 
 
 def test_a_second_signal_cuts_a_sync_off(program: Program) -> None:
     program.rows(50)
-    with sandbox("--unlimited", "--latency", "8") as environment:
+    faults = program.folder / "faults.toml"
+    slow = '[[fault]]\nendpoint = "{}"\nkind = "latency"\nseconds = {}\n'
+    faults.write_text(slow.format("kpi", 1) + slow.format("upsert", 8), "utf-8")
+    with sandbox("--unlimited", "--faults", str(faults)) as environment:
         program.environment.update(environment)
         with program.start("sync", "--json") as process:
             assert process.stderr
-            until(lambda: "sending: 0 of 50" in process.stderr.readline())
-            process.terminate()
-            until(lambda: "stopping" in process.stderr.readline())
+            for line in ("checking: ", "sending: 0 of 50", "stopping"):
+                until(lambda line=line: line in process.stderr.readline())
+                if line.startswith("sending"):
+                    process.terminate()
             started = time.monotonic()
             process.terminate()
             out, _ = process.communicate(timeout=15)

@@ -25,13 +25,13 @@ def refusal(table: dict[str, Any], **options: Any) -> str:
     [
         ({"sorce": {}}, "[sorce] is no section; did you mean 'source'?"),
         (
-            {"verify": {}},
-            "[verify] is no section; known are state, source, destination, run, identity, fields",
+            {"adopt": {}},
+            "[adopt] is no section; known are state, source, destination, run, identity, verify, fields",
         ),
         ({"run": {"in_fligt": 1}}, "[run] in_fligt: is no setting; did you mean 'in_flight'?"),
         (
-            {"identity": {"collisions": "hold"}},
-            "[identity] collisions: is no setting; known are none, mail_only, names_only",
+            {"identity": {"quorum": "hold"}},
+            ("[identity] quorum: is no setting; known are none, mail_only, names_only, collisions, existing"),
         ),
         (
             {"destination": {"api_key": "Zebedee"}},

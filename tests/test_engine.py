@@ -8,9 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_engine_world import SURNAME, people, person, until, who, whose, world
+from test_engine_world import (
+    SURNAME,
+    UNREAD,
+    check_all_accepted,
+    people,
+    person,
+    until,
+    who,
+    whose,
+    world,
+)
 
-from syncengine.engine import Engine, SyncOptions
+from syncengine.engine import Engine
 from syncengine.errors import LockHeldError
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -29,12 +39,14 @@ async def test_each_of_5000_contacts_is_upserted_exactly_once_and_later_only_wha
     async with world(tmp_path, run={"in_flight": 32}) as w:
         w.write(rows)
         report = await w.sync()
-        assert (report.outcome, report.new, report.accepted, report.requests) == ("done", 5000, 5000, 5000)
+        assert (report.new, report.accepted, report.requests) == (5000, 5000, 5000)
+        check_all_accepted(report)
         assert set(Counter(whose(w.last)).values()) == {1}
         assert shown(await w.contacts()) == shown(rows)
 
         again = await w.sync()
-        assert (again.outcome, again.unchanged, again.selected, again.requests) == ("done", 5000, 0, 0)
+        assert (again.unchanged, again.selected, again.requests) == (5000, 0, 0)
+        check_all_accepted(again)
 
         edited = {number * 131 for number in range(37)}
         for number in edited:
@@ -65,13 +77,14 @@ async def test_an_edit_reverted_after_an_unknown_result_is_sent_again(tmp_path: 
     faults = '[[fault]]\nkind = "reset_after"\nwhere = { firstname = "Vorname1" }\nafter = 4\ncount = 2'
     async with world(tmp_path, faults=faults, run={"settle": 0.05}) as w:
         w.write(people(3))
-        assert (await w.sync()).outcome == "done"
+        check_all_accepted(await w.sync())
         w.write([person(0), person(1, phone="42"), person(2)])
         unknown = await w.sync()
         assert (unknown.requests, unknown.remaining, unknown.exit) == (2, 1, 3)
         w.write(people(3))
         report = await w.sync()
-        assert (report.requests, report.outcome) == (1, "done")
+        assert report.requests == 1
+        check_all_accepted(report)
         assert "phone" not in w.last[0]["data"]
         assert report.repeated == 0  # this content is not the one in doubt
 
@@ -80,7 +93,7 @@ async def test_a_contact_edited_while_in_flight_is_sent_again_after_the_first_se
     async with world(tmp_path, latency=0.2) as w:
         w.write(people(4))
         async with w.engine() as engine:
-            running = asyncio.create_task(engine.sync())
+            running = asyncio.create_task(engine.sync(UNREAD))
             await w.saw(lambda stats: stats["requests"].get("upsert"))
             await engine.put([person(0, phone="last")])
             report = await running
@@ -88,20 +101,21 @@ async def test_a_contact_edited_while_in_flight_is_sent_again_after_the_first_se
         own = [entry for entry in w.last if who(entry) == "Vorname0"]
         assert [entry["data"].get("phone") for entry in own] == [None, "last"]
         assert own[1]["at"] - own[0]["at"] >= 0.2
-        assert (report.outcome, report.accepted, report.requests) == ("done", 4, 5)
+        assert (report.accepted, report.requests) == (4, 5)
+        check_all_accepted(report)
 
 
 async def test_edits_during_a_run_are_delivered_last(tmp_path: Path) -> None:
     async with world(tmp_path, latency=0.01) as w:
         w.write(people(300))
         async with w.engine() as engine:
-            running = asyncio.create_task(engine.sync())
+            running = asyncio.create_task(engine.sync(UNREAD))
             for version in range(5):
                 await until(partial(has_accepted, engine, 20 * version))
                 await engine.put([person(number, phone=str(version)) for number in range(0, 100, 7)])
             report = await running
         await w.check(report)
-        assert report.outcome == "done"
+        check_all_accepted(report)
         for number in range(0, 100, 7):
             own = [e["data"].get("phone") for e in w.last if who(e) == f"Vorname{number}"]
             assert own[-1] == "4"
@@ -112,7 +126,7 @@ async def test_a_contact_put_during_a_run_meets_the_same_holds(tmp_path: Path) -
     async with world(tmp_path, latency=0.05) as w:
         w.write(people(40))
         async with w.engine() as engine:
-            running = asyncio.create_task(engine.sync())
+            running = asyncio.create_task(engine.sync(UNREAD))
             await until(lambda: engine.progress.accepted > 0)
             await engine.put([{"member_id": "x", "firstname": "Nobody"}])
             report = await running
@@ -202,9 +216,10 @@ async def test_an_engine_may_sync_again_and_again(tmp_path: Path) -> None:
         w.write(people(5))
         async with w.engine() as engine:
             for left in (3, 1, 0):
-                report = await engine.sync()
+                report = await engine.sync(UNREAD)
                 await w.check(report)
-                assert (report.remaining, report.exit) == (left, 4 if left else 0)
+                assert (report.remaining, report.exit) == (left, 4 if left else 3)
+            check_all_accepted(report)
 
 
 async def test_a_source_that_cannot_be_read_ends_in_a_report(tmp_path: Path) -> None:
@@ -218,14 +233,14 @@ async def test_a_cancelled_sync_closes_its_run_and_keeps_what_was_answered(tmp_p
     async with world(tmp_path, latency=0.02, run={"in_flight": 4}) as w:
         w.write(people(200))
         async with w.engine() as engine:
-            running = asyncio.create_task(engine.sync())
+            running = asyncio.create_task(engine.sync(UNREAD))
             await until(lambda: engine.progress.accepted >= 40)
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
         assert w.sql("SELECT outcome, reason, exit FROM runs") == [("interrupted", "sigint", 130)]
         first = await w.history()
-        assert (await w.sync()).outcome == "done"
+        check_all_accepted(await w.sync())
         assert len(first) + len(w.last) - 200 <= 4
 
 
@@ -233,7 +248,7 @@ async def test_an_order_to_stop_ends_in_order_and_the_next_run_repeats_nothing(t
     async with world(tmp_path, latency=0.05, run={"in_flight": 8}) as w:
         w.write(people(300))
         async with w.engine() as engine:
-            running = asyncio.create_task(engine.sync())
+            running = asyncio.create_task(engine.sync(UNREAD))
             await until(lambda: engine.progress.accepted >= 50)
             engine.stop("sigterm")
             report = await running
@@ -241,7 +256,8 @@ async def test_an_order_to_stop_ends_in_order_and_the_next_run_repeats_nothing(t
         assert (report.outcome, report.reason, report.exit) == ("interrupted", "sigterm", 143)
         assert report.accepted == report.requests < 100
         resumed = await w.sync(load=False)
-        assert (resumed.outcome, resumed.requests, resumed.repeated) == ("done", 300 - report.requests, 0)
+        assert (resumed.requests, resumed.repeated) == (300 - report.requests, 0)
+        check_all_accepted(resumed)
 
 
 async def test_a_second_order_cuts_off_what_is_out_and_nothing_else(tmp_path: Path) -> None:
@@ -249,7 +265,7 @@ async def test_a_second_order_cuts_off_what_is_out_and_nothing_else(tmp_path: Pa
     async with world(tmp_path, faults=faults, run={"in_flight": 4, "timeout": 30}) as w:
         w.write(people(60))
         async with w.engine() as engine:
-            running = asyncio.create_task(engine.sync())
+            running = asyncio.create_task(engine.sync(UNREAD))
             await w.saw(lambda stats: stats["faults"].get("hang", 0) >= 4)
             engine.stop("sigint")
             engine.stop("sigint")
@@ -265,7 +281,7 @@ async def test_two_orders_before_anything_left_put_nobody_in_doubt(tmp_path: Pat
     async with world(tmp_path, burst=1, rate=0.2) as w:
         w.write(people(20))
         async with w.engine() as engine:
-            running = asyncio.create_task(engine.sync())
+            running = asyncio.create_task(engine.sync(UNREAD))
             await until(lambda: engine.progress.accepted >= 1)
             engine.stop("sigint")
             engine.stop("sigint")
@@ -280,7 +296,7 @@ async def test_the_report_names_nobody(tmp_path: Path) -> None:
     async with world(tmp_path, faults=faults) as w:
         w.write([*people(30), person(99, mail="broken")])
         async with w.engine() as engine:
-            report = await engine.sync(SyncOptions())
+            report = await engine.sync(UNREAD)
         await w.check(report)
     for text in (repr(report), str(report.as_json())):
         assert SURNAME not in text

@@ -10,7 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_engine_world import KEY, World, fast_clock, people, person, until, who, whose, world
+from test_engine_world import (
+    KEY,
+    UNREAD,
+    World,
+    check_all_accepted,
+    fast_clock,
+    people,
+    person,
+    until,
+    who,
+    whose,
+    world,
+)
 from test_sandbox_client import Client
 
 from syncengine.model import Report
@@ -110,7 +122,7 @@ async def against(
         w = World(folder, Client(f"http://127.0.0.1:{port}", KEY), run={"settle": 0.0} | run)
         w.write(people(rows))
         async with w.engine() as engine:
-            report = await engine.sync()
+            report = await engine.sync(UNREAD)
         w.check_stored(report)
         return report, w
 
@@ -203,7 +215,8 @@ async def test_a_gateway_error_is_unknown_and_goes_again_after_the_settle_time(
     async with world(tmp_path, faults=table) as w:
         w.write(people(20))
         report = await w.sync()
-        assert (report.outcome, report.accepted, report.repeated, report.requests) == ("done", 20, 1, 21)
+        assert (report.accepted, report.repeated, report.requests) == (20, 1, 21)
+        check_all_accepted(report)
         assert len(await w.contacts()) == 20
 
 
@@ -224,7 +237,8 @@ async def test_no_answer_is_unknown_and_goes_again_after_the_settle_time(tmp_pat
         own = [entry["at"] for entry in w.last if who(entry) == "Vorname7"]
         assert len(own) == 2
         assert own[1] - own[0] >= 0.2
-        assert (report.outcome, report.repeated, report.requests) == ("done", 1, 21)
+        assert (report.repeated, report.requests) == (1, 21)
+        check_all_accepted(report)
         assert len(await w.contacts()) == 20
 
 
@@ -241,7 +255,8 @@ async def test_the_status_decides_whatever_becomes_of_the_body(tmp_path: Path, t
     async with world(tmp_path, faults=table, run={"timeout": 0.5}) as w:
         w.write(people(20))
         report = await w.sync()
-        assert (report.outcome, report.accepted, report.requests) == ("done", 20, 20)
+        assert (report.accepted, report.requests) == (20, 20)
+        check_all_accepted(report)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 100_000  # kB; most of it is the sandbox's own 20 MB
 
@@ -289,7 +304,8 @@ async def test_nobody_sends_inside_the_pause_of_a_429(tmp_path: Path, header: st
         limited = next(entry for entry in w.last if entry["status"] == 429)
         after = [t - limited["at"] for t in at.values() if t > limited["at"] + 0.05]
         assert min(after) >= seconds
-        assert (report.throttled, report.repeated, report.outcome) == (1, 0, "done")
+        assert (report.throttled, report.repeated) == (1, 0)
+        check_all_accepted(report)
         assert report.requests == 61
 
 
@@ -298,7 +314,7 @@ async def test_a_pause_survives_a_restart(tmp_path: Path) -> None:
     async with world(tmp_path, faults=table, run={"in_flight": 2}) as w:
         w.write(people(20))
         async with w.engine() as engine:
-            running = asyncio.create_task(engine.sync())
+            running = asyncio.create_task(engine.sync(UNREAD))
             await w.saw(lambda stats: stats["throttled"])
             await asyncio.sleep(0.1)
             engine.stop("sigterm")
@@ -306,7 +322,7 @@ async def test_a_pause_survives_a_restart(tmp_path: Path) -> None:
         ordered = next(entry["at"] for entry in w.last if entry["status"] == 429)
         assert w.sql("SELECT paused_until FROM space")[0][0] == pytest.approx(ordered + 2, abs=0.5)
         report = await w.sync()
-        assert report.outcome == "done"
+        check_all_accepted(report)
         assert w.last[0]["at"] >= ordered + 2
 
 
@@ -317,7 +333,7 @@ async def test_a_shorter_pause_does_not_replace_a_longer_one(tmp_path: Path) -> 
     async with world(tmp_path, faults=table, run={"in_flight": 4}, latency=0.1) as w:
         w.write(people(20))
         async with w.engine() as engine:
-            running = asyncio.create_task(engine.sync())
+            running = asyncio.create_task(engine.sync(UNREAD))
             await w.saw(lambda stats: stats["throttled"] >= 2)
             await asyncio.sleep(0.3)
             engine.stop("sigterm")
@@ -339,7 +355,7 @@ async def test_a_refused_connection_was_not_sent_whatever_the_identity(tmp_path:
     )
     w.write([{"member_id": "x", "firstname": "Nobody"}, person(1)])
     async with w.engine() as engine:
-        running = asyncio.create_task(engine.sync())
+        running = asyncio.create_task(engine.sync(UNREAD))
         await until(lambda: w.sql("SELECT count(*) FROM attempts")[0][0])
         engine.stop("sigint")
         report = await running
@@ -362,9 +378,10 @@ async def test_flapping_answers_lose_nothing_and_cost_little(tmp_path: Path) -> 
             report = await w.sync()
             accepted += report.accepted
             requests += report.requests
-            if report.outcome == "done":
+            if not report.remaining:
                 break
-        assert (report.outcome, accepted) == ("done", 200)
+        assert accepted == 200
+        check_all_accepted(report)
         assert requests < 200 * 2 * 1.25  # each needs two on average: one that fails, one that does not
         applied = Counter(whose(entry for entry in await w_history(w) if entry["status"] == 202))
         assert set(applied.values()) == {1}

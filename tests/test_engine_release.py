@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from test_engine_cancel import Gate, gated_world, under_way
 from test_engine_doubts import LOST, problem
-from test_engine_world import World, check_equations, people, world
+from test_engine_world import World, check_all_accepted, check_equations, people, world
 from test_store_kit import claim_due, opened
 
 from syncengine.problems import CRASHES, MAY_HAVE_BEEN_CREATED
@@ -50,7 +50,8 @@ async def test_a_release_is_used_up_by_a_send_that_a_kill_cut_short(tmp_path: Pa
         assert problem(w, "x") == HELD
         let_go(w)
         report = await w.sync()
-        assert (report.requests, report.accepted, report.outcome) == (1, 1, "done")
+        assert (report.requests, report.accepted) == (1, 1)
+        check_all_accepted(report)
 
 
 async def test_a_released_send_that_got_no_answer_goes_again_only_after_another_release(
@@ -69,7 +70,8 @@ async def test_a_released_send_that_got_no_answer_goes_again_only_after_another_
             assert problem(w, "x") == HELD
         let_go(w)
         report = await w.sync()
-        assert (report.requests, report.accepted, report.outcome) == (1, 1, "done")
+        assert (report.requests, report.accepted) == (1, 1)
+        check_all_accepted(report)
         assert (await w.sync()).requests == 0
 
 
@@ -80,7 +82,8 @@ async def test_a_release_that_was_not_used_stays(tmp_path: Path) -> None:
         async with w.engine() as engine:
             await engine.load()
         report = await w.sync()
-        assert (report.requests, report.accepted, report.outcome) == (1, 1, "done")
+        assert (report.requests, report.accepted) == (1, 1)
+        check_all_accepted(report)
 
 
 # --- edited while in flight ----------------------------------------------------------------------------
@@ -144,7 +147,8 @@ async def test_what_was_sent_without_identity_stays_held_when_a_mail_is_added(
             assert problem(w, "x") == HELD
         let_go(w)
         report = await w.sync(load=how == "source")
-        assert (report.requests, report.accepted, report.outcome) == (1, 1, "done")
+        assert (report.requests, report.accepted) == (1, 1)
+        check_all_accepted(report)
 
 
 async def test_what_was_sent_with_names_alone_stays_held_when_a_mail_is_added(tmp_path: Path) -> None:
@@ -177,4 +181,5 @@ async def test_a_contact_held_for_three_crashes_goes_only_when_released(tmp_path
         assert (await w.sync()).requests == 0
         let_go(w, "m00000")
         report = await w.sync()
-        assert (report.requests, report.accepted, report.outcome) == (1, 1, "done")
+        assert (report.requests, report.accepted) == (1, 1)
+        check_all_accepted(report)

@@ -7,7 +7,7 @@ counts is what the sandbox saw.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,9 @@ from syncengine.sandbox.spaces import FIRST_GROUP
 KEY = "canary-key-5f1c9d"
 SURNAME = "Kanarienvogel"
 """Part of every surname: it must appear in no log, message or report."""
+
+UNREAD = SyncOptions(verify=False)
+"""Sends without reading back."""
 
 
 def person(number: int, **fields: Any) -> dict[str, Any]:
@@ -65,6 +68,9 @@ def fast_clock(factor: float) -> Clock:
 class World:
     """One source, one store, one sandbox. `run` and `identity` are sections of the settings.
 
+    `verify`: whether what is accepted is read back; without, all requests are upserts, and a run in which
+    anything was accepted ends with problems: nobody has seen it in Qomon.
+
     `knows_group`: the store is told the space's group at once, so that every request is an upsert; how it is
     learned is the matter of test_space.
     """
@@ -76,10 +82,15 @@ class World:
     destination: dict[str, Any] = field(default_factory=dict)
     clock: Clock | None = None
     knows_group: bool = True
+    verify: bool = False
+    snapshot: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
     seen: int = 0
     tokens: int = 0
     used: int = 0
     last: list[dict[str, Any]] = field(default_factory=list)
+    history_of_last: list[dict[str, Any]] = field(default_factory=list)
+    verify_settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def source(self) -> Path:
@@ -95,14 +106,16 @@ class World:
     def table(self) -> dict[str, Any]:
         return {
             "state": {"path": str(self.store)},
-            "source": {"path": str(self.source), "key": "member_id"},
+            "source": {"path": str(self.source), "key": "member_id", "snapshot": self.snapshot},
+            "fields": self.fields,
             "destination": {
                 "base_url": f"http://{self.client.host}:{self.client.port}",
                 "api_key_env": "SYNC_TEST_KEY",
             }
             | self.destination,
             "run": {"settle": 0.2, "timeout": 5.0} | self.run,
-            "identity": self.identity,
+            "identity": {"existing": "match"} | self.identity,
+            "verify": self.verify_settings,
         }
 
     def settings(self) -> Settings:
@@ -116,9 +129,20 @@ class World:
 
     async def sync(self, **options: Any) -> Report:
         async with self.engine() as engine:
-            report = await engine.sync(SyncOptions(**options))
+            report = await engine.sync(SyncOptions(**{"verify": self.verify} | options))
         await self.check(report)
         return report
+
+    async def sync_beside(self, other: Callable[[], Coroutine[Any, Any, None]], **options: Any) -> Report:
+        """Sync while something else goes on, which ends with it."""
+        task = asyncio.create_task(other())
+        try:
+            return await self.sync(**options)
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     async def history(self) -> list[dict[str, Any]]:
         """Return the requests since the last look, in order of arrival, everything applied."""
@@ -156,6 +180,7 @@ class World:
         self.check_stored(report)
         history = await self.history()
         assert report.requests == len(history), Counter(entry["outcome"] for entry in history)
+        self.history_of_last = history
         self.last = [entry for entry in history if entry["endpoint"] == "upsert"]
         sent = {(who(entry), entry["data"].get("mail")) for entry in self.last}
         assert report.sent == len(sent)
@@ -182,12 +207,20 @@ def check_equations(report: Report) -> None:
     assert report.selected == report.accepted + report.rejected + report.held + report.remaining
     assert report.sent <= report.selected
     assert report.repeated <= report.sent
-    has_problems = bool(report.problems_open or report.remaining)
+    assert report.accepted == report.confirmed + report.differs + report.dropped + report.unconfirmed
+    has_problems = bool(report.problems_open or report.remaining) or report.exit == EXIT_PROBLEMS
     assert (report.outcome, report.exit) == ending(report.reason, has_problems=has_problems)
     assert (report.exit == EXIT_DONE) <= (not has_problems)
-    assert (report.exit == EXIT_PROBLEMS) <= has_problems
+    assert (report.exit == EXIT_DONE) <= (report.unconfirmed == 0)
     assert SURNAME not in repr(report)
     assert KEY not in repr(report)
+
+
+def check_all_accepted(report: Report) -> None:
+    """Check that whoever was to go was accepted, and that the run says that nobody was seen."""
+    assert (report.outcome, report.reason, report.exit) == ("problems", None, EXIT_PROBLEMS)
+    assert (report.remaining, report.problems_open, report.confirmed) == (0, 0, 0)
+    assert report.unconfirmed == report.accepted
 
 
 def who(entry: Mapping[str, Any]) -> str:
@@ -209,6 +242,7 @@ async def world(
     destination: Mapping[str, Any] | None = None,
     clock: Clock | None = None,
     knows_group: bool = True,
+    verify: bool = False,
     **sandbox: Any,
 ) -> AsyncIterator[World]:
     """Run a sandbox in this process, without lag, and without limits unless `burst` is given."""
@@ -230,6 +264,7 @@ async def world(
             destination=dict(destination or {}),
             clock=clock,
             knows_group=knows_group,
+            verify=verify,
         )
 
 

@@ -25,7 +25,7 @@ from syncengine import load as load_module
 from syncengine.errors import ConfigError, SourceError, StoreError
 from syncengine.load import LoadStopped, load, open_mapped
 from syncengine.problems import NO_LONGER
-from syncengine.store import acts, loading, sending, staging
+from syncengine.store import acts, counting, holding, loading, sending, staging
 from syncengine.store.store import Store
 
 KEPT = "n, content_hash, changed_at, content, missing, problem, problem_hash"
@@ -71,7 +71,7 @@ def test_an_unchanged_file_leaves_nothing_due(tmp_path: Path) -> None:
         load_rows(store, rows)
         send_due(store)
         load_rows(store, rows)
-        assert sending.count_due(store) == sending.DueCounts(0, 0)
+        assert counting.count_due(store) == counting.DueCounts(0, 0)
 
 
 def test_identical_repeats_count_as_unchanged(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_released_contact_is_sent_although_it_left_the_source(tmp_path: Path) 
         load_rows(store, [row("B")], snapshot=True)
         assert acts.release(store, ["A"])[0].released
         load_rows(store, [row("B")], snapshot=True)
-        sending.hold_without_identity(store, {}, run=1)
+        holding.hold_without_identity(store, {}, run=1)
         assert due_keys(store) == ["A", "B"]
 
 

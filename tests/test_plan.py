@@ -30,12 +30,20 @@ from syncengine.errors import ConfigError, SourceError, StoreError
 from syncengine.hashing import canonical, content_hash
 from syncengine.load import load, open_mapped
 from syncengine.model import Receipt, Result
-from syncengine.outcome import NOT_FOUND_AGAIN
-from syncengine.plan import _scratch, make_plan
-from syncengine.preflight import held_classes, is_mass_change
-from syncengine.store import acts, sending, views
+from syncengine.outcome import NEVER_FOUND
+from syncengine.plan import _everybody_after_load, make_plan
+from syncengine.preflight import have_keys_moved, hold_all, is_mass_change
+from syncengine.problems import COLLIDES, MOVED_KEY
+from syncengine.qomon.forms import Form, Forms, Option, forms_to_json
+from syncengine.seen import KeptForms
+from syncengine.store import acts, counting, sending, views
+from syncengine.store.checking import Collisions, Suspect, moved_keys
+from syncengine.store.forms import keep_forms
 from syncengine.store.lock import RunLock
+from syncengine.store.schema import CRASHES_ALONE
+from syncengine.store.scratch import scratch
 from syncengine.store.staging import Loaded, Staging
+from syncengine.store.store import Store
 
 NOW = 1_700_000_000.0
 
@@ -44,6 +52,11 @@ PEOPLE = {
     "mail": {},
     "mail only": {"first": "", "last": ""},
     "names": {"mail": ""},
+    "mailbox": {"mail": "all@example.org"},
+    "nobody's mailbox": {"mail": "all@example.org", "first": "", "last": "Martin"},
+    "homonym": {"last": "Martin"},
+    "another homonym": {"last": "MARTIN", "born": "05/03/1987"},
+    "another": {"first": "Zoe", "last": "Smith", "mail": "zoe@example.org"},
     "none": {"first": "", "last": "", "mail": ""},
     "refused": {"born": "no date"},
 }
@@ -51,23 +64,32 @@ cells = st.tuples(
     st.sampled_from(KEYS), st.sampled_from(["mail", "mail", "mail", *PEOPLE]), st.sampled_from(["", "1"])
 )
 files = st.lists(cells, min_size=1, max_size=12)
+ALIKE = ["mailbox", "nobody's mailbox", "homonym", "another homonym", "another", "mail"]
+alike = st.lists(
+    st.tuples(st.sampled_from(KEYS[:4]), st.sampled_from(ALIKE), st.sampled_from(["", "1"])),
+    min_size=2,
+    max_size=4,
+    unique_by=lambda cell: cell[0],
+)
 
 
 def _rows(file: list[tuple[str, str, str]]) -> list[dict[str, str]]:
     return [row(key, phone=version, **PEOPLE[kind]) for key, kind, version in file]
 
 
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("load"), files, st.booleans()),
-        st.tuples(st.just("send"), st.lists(st.sampled_from(list(Result)), min_size=1, max_size=4)),
-        st.tuples(st.just("release"), st.sampled_from(KEYS)),
-        st.tuples(st.just("retry"), st.sampled_from(KEYS)),
-        st.tuples(st.just("forget"), st.sampled_from(KEYS[:2])),
-        st.tuples(st.just("killed"), st.integers(0, 3)),
-    ),
-    max_size=6,
-)
+def steps(files: st.SearchStrategy[Any], results: list[Result]) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    return st.lists(
+        st.one_of(
+            st.tuples(st.just("load"), files, st.booleans()),
+            st.tuples(st.just("send"), st.lists(st.sampled_from(results), min_size=1, max_size=4)),
+            st.tuples(st.just("release"), st.sampled_from(KEYS)),
+            st.tuples(st.just("retry"), st.sampled_from(KEYS)),
+            st.tuples(st.just("forget"), st.sampled_from(KEYS[:2])),
+            st.tuples(st.just("seen"), st.sampled_from(KEYS[:4]), st.booleans()),
+            st.tuples(st.just("killed"), st.integers(0, 3)),
+        ),
+        max_size=8,
+    )
 
 
 def _take(path: Path, step: tuple[Any, ...]) -> None:
@@ -77,7 +99,7 @@ def _take(path: Path, step: tuple[Any, ...]) -> None:
                 load_rows(store, _rows(file), snapshot=snapshot, allow_shrink=True)
             case ("send", results):
                 run = store.begin_run("sync")
-                _preflight(store, settings_for(path, None), run)
+                _hold(store, settings_for(path, None), run)
                 receipts = [
                     Receipt(change, results[number % len(results)], reason="because")
                     for number, change in enumerate(claim_due(store, run))
@@ -90,14 +112,22 @@ def _take(path: Path, step: tuple[Any, ...]) -> None:
                 acts.retry(store, [key])
             case ("forget", key):
                 acts.forget(store, [key])
+            case ("seen", key, is_applied):
+                applied = "coalesce(applied_hash, accepted_hash)" if is_applied else "applied_hash"
+                with store.writing() as connection:
+                    connection.execute(
+                        "UPDATE contacts SET remote_id = n, identity = 5, applied = accepted, "
+                        f"applied_hash = {applied} WHERE key = ? AND remote_id IS NULL "
+                        "AND accepted_hash IS NOT NULL",
+                        (key,),
+                    )
             case ("killed", limit):
                 claim_due(store, store.begin_run("sync"), limit)
                 crash(store)
 
 
-def _preflight(store: Any, settings: Settings, run: int) -> None:
-    sending.hold_doubtful(store, NOT_FOUND_AGAIN, run=run)
-    sending.hold_without_identity(store, held_classes(settings.identity), run=run)
+def _hold(store: Store, settings: Settings, run: int, *, may_be_proven: bool = False) -> None:
+    hold_all(store, settings.identity, run=run, not_found_again=NEVER_FOUND, may_be_proven=may_be_proven)
 
 
 def _really(path: Path, settings: Settings) -> dict[str, Any]:
@@ -105,18 +135,21 @@ def _really(path: Path, settings: Settings) -> dict[str, Any]:
     with opened(path) as store:
         run = store.begin_run("sync")
         report = load(store, open_mapped(settings), run=run)
-        _preflight(store, settings, run)
-        due = sending.count_due(store)
+        _hold(store, settings, run, may_be_proven=True)
+        stops = have_keys_moved(**dict(zip(("moved", "with_ids"), moved_keys(store), strict=True)))
+        stops = stops or is_mass_change(
+            again=counting.count_due(store).accepted_before,
+            accepted=counting.count_accepted(store),
+            max_share=settings.run.max_changed_share,
+        )
+        _hold(store, settings, run)
+        due = counting.count_due(store)
         holds = dict(
             store.connection.execute(
                 "SELECT problem_reason, count(*) FROM contacts WHERE problem_hash = content_hash "
                 "AND problem_run = ? GROUP BY problem_reason",
                 (run,),
             ).fetchall()
-        )
-        share = settings.run.max_changed_share
-        stops = is_mass_change(
-            again=due.accepted_before, accepted=sending.count_accepted(store), max_share=share
         )
         return {
             "selected": due.due + sum(holds.values()),
@@ -138,12 +171,38 @@ def _plan_or_refusal(settings: Settings) -> dict[str, Any] | str:
         return str(refused)
 
 
-@given(history=steps, file=files, snapshot=st.booleans())
-@hypothesis_settings(
+fixed = hypothesis_settings(
     derandomize=True, deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+@fixed
+@given(history=steps(files, list(Result)), file=files, snapshot=st.booleans())
 def test_a_plan_is_what_the_sync_that_follows_does(
     history: list[tuple[Any, ...]], file: list[tuple[str, str, str]], snapshot: bool
+) -> None:
+    _check_plan(history, file, snapshot=snapshot, collisions="hold")
+
+
+history_of_alike = st.builds(
+    lambda file, results, seen, then: [("load", file, False), ("send", results), *seen, *then],
+    alike,
+    st.lists(st.sampled_from([Result.ACCEPTED, Result.UNKNOWN]), min_size=1, max_size=2),
+    st.lists(st.tuples(st.just("seen"), st.sampled_from(KEYS[:4]), st.booleans()), max_size=3),
+    steps(alike, [Result.ACCEPTED, Result.UNKNOWN]),
+).filter(lambda history: sum(step[0] == "killed" for step in history) < CRASHES_ALONE)
+
+
+@fixed
+@given(history=history_of_alike, file=alike, snapshot=st.booleans(), how=st.sampled_from(["hold", "first"]))
+def test_a_plan_holds_whom_the_sync_that_follows_holds_of_people_who_are_alike(
+    history: list[tuple[Any, ...]], file: list[tuple[str, str, str]], snapshot: bool, how: str
+) -> None:
+    _check_plan(history, file, snapshot=snapshot, collisions=how)
+
+
+def _check_plan(
+    history: list[tuple[Any, ...]], file: list[tuple[str, str, str]], *, snapshot: bool, collisions: str
 ) -> None:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
@@ -151,7 +210,7 @@ def test_a_plan_is_what_the_sync_that_follows_does(
         for step in history:
             _take(path, step)
         source = write_csv(Path(name) / "next.csv", _rows(file))
-        settings = settings_for(path, source, snapshot=snapshot)
+        settings = settings_for(path, source, snapshot=snapshot, identity={"collisions": collisions})
         before = path.read_bytes() if path.exists() else None
         plan = _plan_or_refusal(settings)
         if isinstance(plan, str):
@@ -250,7 +309,7 @@ def test_gathering_meets_contacts_that_came_after_it_began(tmp_path: Path) -> No
     path = tmp_path / "state.db"
     with opened(path) as store:
         sending.put(store, [("A", person("A"))])
-        with _scratch(settings_for(path, None)) as connection:
+        with scratch(path) as connection:
             staging = Staging(connection, secret=store.secret(), tombstones=frozenset())
             sending.put(store, [(f"K{number:02d}", person("K")) for number in range(50)])
             content = canonical(person("K"))
@@ -294,3 +353,149 @@ def test_a_plan_does_not_need_the_lock_and_meets_contacts_that_come_while_it_rea
         process.communicate()
     with opened(path) as store:
         assert len(contents(store, "n")) > 50
+
+
+def test_a_plan_sees_collisions_among_what_is_loaded_and_with_what_is_stored(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    same = {"first": "Jean", "last": "Martin"}
+    with opened(path) as store:
+        load_rows(store, [row("A"), row("B", **same), row("C", **same, born="05/03/1987"), row("D")])
+        send_due(store)
+    loaded = [
+        row("A", last="Other"),  # the stored one no longer meets E, the loaded one does
+        row("B", **same, phone="1"),
+        row("C", **same, born="05/03/1987"),
+        row("D"),
+        row("E", last="LastA"),
+        row("F", last="Other"),
+        row("G", last="other"),
+        row("H", **same, born="01/01/1950"),
+        row("I", mail="d@example.org"),
+    ]
+    source = write_csv(tmp_path / "next.csv", loaded)
+    plan = make_plan(settings_for(path, source), now=NOW)
+    assert dict(plan.holds) == {COLLIDES: 5}  # A, F and G; B with C; H with B
+    assert (plan.creates, plan.updates, plan.held) == (2, 0, 5)  # E and I
+    first = make_plan(settings_for(path, source, identity={"collisions": "first"}), now=NOW)
+    assert (first.creates, first.updates, first.held) == (2, 2, 3)  # A and B were accepted
+    assert _really(path, settings_for(path, source))["holds"] == {COLLIDES: 5}
+
+
+def test_a_plan_sees_keys_that_have_moved(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    people = [row(f"K{number:03d}") for number in range(150)]
+    with opened(path) as store:
+        load_rows(store, people)
+        send_due(store)
+        with store.writing() as connection:
+            connection.execute("UPDATE contacts SET remote_id = n, identity = 5")
+    moved = [{**people[0], "first": "Zoe", "last": "Smith", "mail": "zoe@example.org"}]
+    plan = make_plan(settings_for(path, write_csv(tmp_path / "one.csv", moved)), now=NOW)
+    assert (dict(plan.holds), plan.stops) == ({MOVED_KEY: 1}, None)
+    shifted = [{**cells, "id": people[number - 1]["id"]} for number, cells in enumerate(people[:60])]
+    for cells in shifted:
+        cells["first"] = f"Ada{cells['mail'][1:4]}"
+    plan = make_plan(settings_for(path, write_csv(tmp_path / "all.csv", shifted)), now=NOW)
+    assert (dict(plan.holds), plan.stops) == ({MOVED_KEY: 60}, "mass_change")
+
+
+def test_a_plan_compares_a_moved_key_with_what_was_seen_applied(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with opened(path) as store:
+        load_rows(store, [row("A")])
+        send_due(store)
+        with store.writing() as connection:
+            connection.execute("UPDATE contacts SET remote_id = n, identity = 5, applied_hash = content_hash")
+        load_rows(store, [row("A", mail="new@example.org")])
+        send_due(store)
+    for mail, held in (("a@example.org", 0), ("new@example.org", 1)):
+        source = write_csv(tmp_path / "next.csv", [row("A", last="Married", mail=mail)])
+        assert make_plan(settings_for(path, source), now=NOW).held == held
+
+
+def test_a_plan_counts_a_missing_contact_that_was_released_among_those_to_be_met(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with opened(path) as store:
+        load_rows(store, [row("A"), row("C")], snapshot=True)
+        load_rows(store, [row("C")], snapshot=True)
+    settings = settings_for(path, write_csv(tmp_path / "next.csv", [row("C"), row("B", last="LastA")]))
+    assert COLLIDES not in make_plan(settings, now=NOW).holds
+    with opened(path) as store:
+        acts.release(store, ["A"])
+    assert make_plan(settings, now=NOW).holds[COLLIDES] == 1
+
+
+def test_a_plan_looks_for_a_mass_change_before_anybody_is_held_for_a_collision(tmp_path: Path) -> None:
+    """As a sync does, which may learn ids between the two."""
+    path = tmp_path / "state.db"
+    people = [row(f"K{number}", last="Martin") for number in range(120)]
+    with opened(path) as store:
+        load_rows(store, people)
+        send_due(store)
+    source = write_csv(tmp_path / "next.csv", [{**cells, "phone": "1"} for cells in people])
+    plan = make_plan(settings_for(path, source), now=NOW)
+    assert (dict(plan.holds), plan.stops) == ({COLLIDES: 120}, "mass_change")
+
+
+def test_a_plan_finds_others_by_indexes(tmp_path: Path) -> None:
+    """Without them each page would read everybody."""
+    path = tmp_path / "state.db"
+    with opened(path) as store:
+        load_rows(store, [row("A")])
+    with scratch(path) as connection:
+        people = _everybody_after_load(connection, is_running=False)
+        collisions = Collisions(connection, "hold", people=people, cap=1)
+        statements: list[str] = []
+        connection.set_trace_callback(statements.append)
+        collisions.held([Suspect("A", "a@example.org", "lasta\x1fada")])
+        connection.set_trace_callback(None)
+        steps = [
+            step[3]
+            for statement in statements
+            for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+        ]
+    found = {step.partition(" (")[0] for step in steps if step.startswith(("SEARCH s ", "SEARCH c "))}
+    assert any("INDEX staged_mail" in step for step in found)
+    assert any("INDEX contacts_name" in step for step in found)
+    assert not [step for step in steps if step.startswith(("SCAN s", "SCAN c", "SCAN p", "MATERIALIZE"))]
+
+
+FORMS = Forms(
+    [
+        Form(12, "Tier", "custom_fields", "radio", (Option(1, "gold", "G"), Option(2, "silver", "S"))),
+    ]
+)
+
+
+def tier(name: str, value: str) -> dict[str, Any]:
+    return person(name, custom_fields=[{"label": "Tier", "value": value}])
+
+
+def test_a_plan_holds_whom_the_space_would_drop_by_the_forms_read_now(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with opened(path) as store:
+        sending.put(store, [("A", tier("A", "gold")), ("B", tier("B", "Gold")), ("C", person("C"))])
+    plan = make_plan(settings_for(path, None), now=0.0, read_forms=lambda: FORMS)
+    assert (plan.creates, plan.held, plan.forms) == (2, 1, "read")
+    (reason,) = plan.holds
+    assert (
+        reason
+        == "Qomon would drop it: custom_fields 'Tier' (#12) has no such option (its options: gold, silver)"
+    )
+
+
+def test_a_plan_goes_by_the_kept_forms_when_none_can_be_read_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with opened(path) as store:
+        sending.put(store, [("A", tier("A", "Gold"))])
+        assert make_plan(settings_for(path, None), now=0.0).forms == "unknown"
+        keep_forms(store, KeptForms(FORMS.fingerprint, forms_to_json(FORMS)))
+        plan = make_plan(settings_for(path, None), now=0.0)
+    assert (plan.held, plan.forms, plan.forms_at) == (1, "kept", 1_700_000_000.0)
+
+
+def test_a_plan_without_answers_asks_for_no_forms(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with opened(path) as store:
+        sending.put(store, [("A", person("A"))])
+    assert make_plan(settings_for(path, None), now=0.0, read_forms=lambda: 1 / 0).forms is None  # type: ignore[arg-type, return-value]

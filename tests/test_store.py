@@ -20,7 +20,7 @@ from syncengine.outcome import NOT_FOUND_AGAIN
 from syncengine.preflight import held_classes
 from syncengine.problems import CRASHES, MAY_HAVE_BEEN_CREATED, NO_LONGER
 from syncengine.sections import IdentitySettings
-from syncengine.store import acts, sending, views
+from syncengine.store import acts, counting, holding, sending, views
 from syncengine.store.loading import rows_of_last_load
 from syncengine.store.lock import RunLock
 from syncengine.store.schema import STATE
@@ -193,9 +193,9 @@ class StoreBesideModel(RuleBasedStateMachine):
     @rule()
     def begin(self) -> None:
         self.run = self.store.begin_run("sync")
-        sending.hold_doubtful(self.store, NOT_FOUND_AGAIN, run=self.run)
+        holding.hold_doubtful(self.store, NOT_FOUND_AGAIN, run=self.run)
         classes = held_classes(IdentitySettings(names_only="send"))
-        sending.hold_without_identity(self.store, classes, run=self.run)
+        holding.hold_without_identity(self.store, classes, run=self.run)
         for contact in self.known.values():
             if contact.crashes >= 3:
                 contact.hold(CRASHES)
@@ -214,7 +214,7 @@ class StoreBesideModel(RuleBasedStateMachine):
         chosen = data.draw(st.lists(st.sampled_from(free), unique=True, max_size=3)) if free else []
         stale = [replace(candidate, content_hash=b"else") for candidate in free if candidate not in chosen]
         lost = self._hold_lost({candidate.key for candidate in chosen})
-        for change in sending.claim(self.store, [*chosen, *stale], run=self.run):
+        for change in sending.claim(self.store, [*chosen, *stale], run=self.run).changes:
             contact = self.known[change.key]
             assert orjson_content(change) == contact_of(change.key, *contact.content)
             assert change.is_repeat == (contact.unknown == contact.content)
@@ -241,7 +241,7 @@ class StoreBesideModel(RuleBasedStateMachine):
         assert self.run is not None
         free = [c for c in sending.due_page(self.store, "", 100) if c.key not in self.changes]
         self._hold_lost({candidate.key for candidate in free})
-        for change in sending.claim(self.store, free, run=self.run):
+        for change in sending.claim(self.store, free, run=self.run).changes:
             self.known[change.key].intent = self.known[change.key].content
             self.changes[change.key] = change
         self._settle(sorted(self.changes), result)
@@ -341,9 +341,9 @@ class StoreBesideModel(RuleBasedStateMachine):
         due = sorted(key for key, contact in self.known.items() if contact.is_due)
         assert [candidate.key for candidate in sending.due_page(self.store, "", 100)] == due
         again = sum(self.known[key].was_accepted for key in due)
-        assert sending.count_due(self.store) == sending.DueCounts(len(due), again)
+        assert counting.count_due(self.store) == counting.DueCounts(len(due), again)
         accepted = sum(contact.was_accepted for contact in self.known.values())
-        assert sending.count_accepted(self.store) == accepted
+        assert counting.count_accepted(self.store) == accepted
         assert rows_of_last_load(self.store.connection) == self.last_read
 
     @invariant()

@@ -86,7 +86,7 @@ def person(name: str, **fields: Any) -> dict[str, Any]:
 
 
 def claim_due(store: Store, run: int, limit: int = 1000) -> list[Change]:
-    return sending.claim(store, sending.due_page(store, "", limit), run=run)
+    return sending.claim(store, sending.due_page(store, "", limit), run=run).changes
 
 
 def settle_all(store: Store, run: int, changes: list[Change], result: Result = Result.ACCEPTED) -> None:

@@ -15,7 +15,7 @@ from syncengine.model import Receipt, Result
 from syncengine.problems import NO_IDENTITY
 from syncengine.sections import SourceSettings
 from syncengine.sources import open_source
-from syncengine.store import acts, sending, views
+from syncengine.store import acts, holding, sending, views
 from syncengine.store.store import Store
 
 KEY = unicodedata.normalize("NFC", "Zoé-1")
@@ -54,7 +54,7 @@ def test_a_journal_left_over_from_a_deleted_store_is_named_and_nothing_is_create
 def with_a_held_contact(store: Store) -> None:
     load_rows(store, [row(KEY, last="", mail=""), row("other", last="", mail="")])
     run = store.begin_run("sync")
-    assert sending.hold_without_identity(store, {IdentityClass.NONE: NO_IDENTITY}, run=run) == 2
+    assert holding.hold_without_identity(store, {IdentityClass.NONE: NO_IDENTITY}, run=run) == 2
 
 
 @spelled
@@ -166,7 +166,7 @@ def test_neither_a_change_nor_a_candidate_shows_a_person(tmp_path: Path) -> None
     with opened(tmp_path / "state.db") as store:
         load_rows(store, [row("canary-key", first="Canary", last="Vogel", mail="canary@example.org")])
         (candidate,) = sending.due_page(store, "", 10)
-        (change,) = sending.claim(store, [candidate], run=store.begin_run("sync"))
+        (change,) = sending.claim(store, [candidate], run=store.begin_run("sync")).changes
     assert (change.key, change.mail, candidate.mail) == ("canary-key", *["canary@example.org"] * 2)
     for one in (change, candidate, Receipt(change, Result.ACCEPTED)):
         shown = f"{one!r} {one!s}".lower()

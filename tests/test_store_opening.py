@@ -335,7 +335,7 @@ def test_a_full_disk_is_a_store_error_and_the_store_goes_on_when_there_is_room(
         assert store.connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         report = load_rows(store, [row(f"K{number}", phone="7") for number in range(2000)])
         assert counts_of(report) == {"read": 2000, "new": 1700, "changed": 300}
-        assert len(sending.claim(store, sending.due_page(store, "", 10), run=run)) == 10
+        assert len(sending.claim(store, sending.due_page(store, "", 10), run=run).changes) == 10
 
 
 # --- readers

@@ -29,7 +29,7 @@ from syncengine.hashing import content_hash
 from syncengine.model import Receipt, Result
 from syncengine.outcome import NOT_FOUND_AGAIN
 from syncengine.problems import CRASHES, NO_LONGER
-from syncengine.store import acts, sending
+from syncengine.store import acts, counting, holding, sending
 from syncengine.store.store import Store
 from syncengine.store.thread import StoreThread
 
@@ -165,10 +165,10 @@ def test_a_contact_that_nothing_finds_again_is_held_when_in_doubt(tmp_path: Path
     with opened(tmp_path / "state.db") as store:
         sending.put(store, [("A", {"surname": "Only"}), ("B", person("B"))])
         send_due(store, Result.UNKNOWN)
-        assert sending.hold_doubtful(store, NOT_FOUND_AGAIN, run=9) == 1
+        assert holding.hold_doubtful(store, NOT_FOUND_AGAIN, run=9) == 1
         assert due_keys(store) == ["B"]
         assert acts.release(store, ["A"])[0].released
-        assert sending.hold_doubtful(store, NOT_FOUND_AGAIN, run=9) == 0
+        assert holding.hold_doubtful(store, NOT_FOUND_AGAIN, run=9) == 0
         assert due_keys(store) == ["A", "B"]
 
 
@@ -179,9 +179,11 @@ def test_the_breaker_puts_back_only_this_runs_rejections(tmp_path: Path) -> None
         for _ in range(2):
             runs.append(store.begin_run("sync"))
             settle_all(store, runs[-1], claim_due(store, runs[-1], 1), Result.REJECTED)
-        counts = sending.run_counts(store, run=runs[1])
-        assert counts == sending.RunCounts(due=1, held=0, rejected=1, problems_open=2, problems_new=1)
-        assert len(sending.unsettled_contacts(store, run=runs[1])) == 2
+        counts = counting.run_counts(store, run=runs[1])
+        assert counts == counting.RunCounts(
+            due=1, held=0, rejected=1, problems_open=2, problems_new=1, awaiting=0
+        )
+        assert len(counting.unsettled_contacts(store, run=runs[1])) == 2
         assert sending.put_back_rejections(store, run=runs[1]) == 1
         assert due_keys(store) == ["B", "C"]
 

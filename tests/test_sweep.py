@@ -236,9 +236,106 @@ async def test_a_page_the_server_does_not_have_is_refused(per_page: int) -> None
         await Server().swept(per_page=per_page)
 
 
-async def test_since_without_zone_is_refused() -> None:
+async def test_a_time_without_zone_is_refused() -> None:
+    bare = datetime(2026, 1, 1)  # noqa: DTZ001 - that is the point
     with pytest.raises(ValueError, match="zone"):
-        await Server().swept(since=datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
+        await Server().swept(since=bare)
+    with pytest.raises(ValueError, match="zone"):
+        await Server().swept(until=bare)
+
+
+# --- up to a time
+
+
+async def test_until_asks_only_for_who_was_updated_up_to_then() -> None:
+    server = Server()
+    server.add(day * DAY for day in range(100))
+    assert sorted(await server.swept(until=moment(40 * DAY), per_page=7)) == list(range(1, 42))
+    assert max(each.high for each in server.requests if each.high is not None) == 40 * DAY
+    assert all(each.high is not None for each in server.requests)
+
+
+async def test_less_than_a_page_between_two_times_costs_one_request() -> None:
+    server = Server()
+    server.add(day * DAY for day in range(100))
+    met = await server.swept(since=moment(40 * DAY), until=moment(45 * DAY), per_page=7)
+    assert sorted(met) == list(range(41, 47))
+    assert [(each.low, each.high) for each in server.requests] == [(40 * DAY, 45 * DAY)]
+
+
+async def test_until_is_rounded_up_to_the_second_as_servers_may_cut_it_off() -> None:
+    server = Server(precision=SECOND, cuts=frozenset({"ends"}))
+    server.add([5 * DAY + 300_000, 5 * DAY + SECOND, 5 * DAY + SECOND + 1])
+    assert sorted(await server.swept(until=moment(5 * DAY + 400_000), per_page=7)) == [1, 2]
+
+
+async def test_an_instant_right_at_both_ends_is_read_by_pages() -> None:
+    server = Server()
+    server.add([4 * DAY] * 9 + [5 * DAY] * 40 + [6 * DAY] * 9)
+    met = await server.swept(since=moment(5 * DAY), until=moment(5 * DAY), per_page=10)
+    assert sorted(met) == list(range(10, 50))
+    assert len(server.requests) <= 12
+
+
+async def test_between_a_time_and_an_earlier_one_there_is_nobody_to_ask_for() -> None:
+    server = Server()
+    server.add([5 * DAY])
+    assert await server.swept(since=moment(7 * DAY), until=moment(3 * DAY)) == []
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("end", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+async def test_until_may_be_an_end_of_the_calendar(end: datetime) -> None:
+    server = Server()
+    server.add(day * DAY for day in range(23))
+    met = await server.swept(until=end, per_page=5)
+    assert len(met) == (0 if end.year == 1 else 23)
+
+
+async def test_nobody_from_after_until_is_read_though_all_times_shown_are() -> None:
+    """A late index: found by the times of before, shown with those of edits since."""
+    server = Server()
+    server.add(day * DAY for day in range(100))
+    for person in server.people.values():
+        person.shown = 200 * DAY
+    assert sorted(await server.swept(until=moment(40 * DAY), per_page=7)) == list(range(1, 42))
+    assert all(each.high is not None and each.high <= 40 * DAY for each in server.requests)
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest", "id", "any"])
+@pytest.mark.parametrize("edited", [20, 60])
+async def test_with_until_the_end_is_reached_while_pages_are_edited_during_every_request(
+    order: Order, edited: int
+) -> None:
+    """Without it there is none: whoever is edited is to be met again, and again."""
+
+    def edit(server: Server) -> None:
+        assert len(server.requests) < 200
+        server.touch(server.chance.sample(sorted(server.people), edited))
+
+    chance = random.Random(5)
+    server = Server(order, edit=edit, now=3 * YEAR + DAY)
+    server.add(chance.randrange(3 * YEAR) for _ in range(1_200))
+    met = await server.swept(until=moment(3 * YEAR), per_page=20)
+    stayed = {person.id for person in server.people.values() if (person.found or 0) <= 3 * YEAR}
+    assert stayed <= set(met)
+    assert edited == 60 or len(stayed) > 50
+    assert len(server.requests) < 150
+
+
+async def test_with_until_a_window_that_still_grows_is_left_at_last() -> None:
+    """The time is still to come when the sweep begins: a second passes during every request, and more."""
+
+    def edit(server: Server) -> None:
+        assert len(server.requests) < 400
+        server.touch(server.chance.sample(sorted(server.people), 20))
+
+    chance = random.Random(6)
+    server = Server(edit=edit, now=3 * YEAR)
+    server.add(chance.randrange(3 * YEAR) for _ in range(600))
+    until = 3 * YEAR + 60 * SECOND
+    met = await server.swept(until=moment(until), per_page=20)
+    assert {person.id for person in server.people.values() if (person.found or 0) <= until} <= set(met)
 
 
 # --- others edit meanwhile
@@ -299,6 +396,42 @@ async def test_whoever_exists_all_the_time_is_met_once(
     met = await server.swept(per_page=per_page)
     assert there & set(server.people) <= set(met)
     assert len(server.requests) <= most_requests(len(times) + 8 * len(edits), per_page)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(
+    times=spaces(),
+    ends=st.tuples(st.integers(0, 3 * YEAR), st.integers(0, 3 * YEAR)).map(sorted),
+    per_page=st.integers(3, 10),
+    order=st.sampled_from(["oldest", "newest", "id", "any"]),
+    precision=st.sampled_from([1, 1_000, SECOND]),
+    cuts=st.sampled_from([{"contacts"}, {"ends"}, {"contacts", "ends"}]),
+    lag=st.integers(0, 3),
+    edited=st.integers(0, 25),
+)
+async def test_whoever_stays_between_two_times_is_met_once(
+    *,
+    times: list[int],
+    ends: list[int],
+    per_page: int,
+    order: Order,
+    precision: int,
+    cuts: set[str],
+    lag: int,
+    edited: int,
+) -> None:
+    def edit(server: Server) -> None:
+        server.touch(server.chance.sample(sorted(server.people), min(edited, len(server.people))))
+
+    since, until = ends[0] // SECOND * SECOND, ends[1]
+    server = Server(order, precision, frozenset(cuts), lag, edit, now=3 * YEAR + 50 * DAY)
+    server.add(times)
+    met = await server.swept(since=moment(since), until=moment(until), per_page=per_page)
+    stayed = {person.id for person in server.people.values() if since <= (person.found or 0) <= until}
+    assert stayed <= set(met)
+    first = {n for n, time in enumerate(times, start=1) if since - SECOND < time < until + 2 * SECOND}
+    assert set(met) <= first
+    assert len(server.requests) <= most_requests(len(times), per_page)
 
 
 def most_requests(count: int, per_page: int) -> int:
@@ -470,6 +603,10 @@ async def test_times_shown_may_be_any_others_than_those_found_by(
     for person, time in zip(server.people.values(), shown, strict=False):
         person.shown = time
     assert sorted(await server.swept(per_page=per_page)) == list(range(1, len(found) + 1))
+    assert len(server.requests) <= most_requests(len(found), per_page)
+    server.requests.clear()
+    met = await server.swept(per_page=per_page, until=moment(2 * YEAR))
+    assert sorted(met) == [n for n, time in enumerate(found, start=1) if time <= 2 * YEAR]
     assert len(server.requests) <= most_requests(len(found), per_page)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_store_kit import child, claim_due, load_rows, opened, person, row, send_due, settle_all
+from test_store_kit import Wall, child, claim_due, load_rows, opened, person, row, send_due, settle_all
 
+from syncengine import problems as module
 from syncengine.errors import StoreError
+from syncengine.hashing import canonical, content_hash
 from syncengine.identity import IdentityClass
 from syncengine.model import Attempt, Result
-from syncengine.problems import NAMES_ONLY, remedy
-from syncengine.store import sending, views
+from syncengine.problems import COLLIDES, DROPPED, NAMES_ONLY, TWINS, differs_in, remedy
+from syncengine.store import acts, holding, sending, views
+from syncengine.store.store import Store
 
 
 def test_status_counts_every_contact_once(tmp_path: Path) -> None:
@@ -80,7 +84,7 @@ def test_status_shows_a_run_of_another_process_and_calls_it_interrupted_once_kil
 def test_problems_hold_reason_and_remedy_and_values_only_on_request(tmp_path: Path) -> None:
     with opened(tmp_path / "state.db") as store:
         load_rows(store, [row("A"), row("B", mail=""), row("C", born="?")])
-        sending.hold_without_identity(store, {IdentityClass.NAMES_ONLY: NAMES_ONLY}, run=1)
+        holding.hold_without_identity(store, {IdentityClass.NAMES_ONLY: NAMES_ONLY}, run=1)
         run = store.begin_run("sync")
         settle_all(store, run, claim_due(store, run), Result.REJECTED)
         found = views.problems(store.connection)
@@ -126,17 +130,156 @@ def test_explain_tells_one_contacts_story_in_order(tmp_path: Path) -> None:
         assert views.explain(store.connection, "nobody", store.path) is None
 
 
+def set_problem(store: Store, key: str, state: str, reason: str, **facts: Any) -> None:
+    """Write down a problem of a contact, as the preflight and the read-back do."""
+    with store.writing() as connection:
+        (n,) = connection.execute("SELECT n FROM contacts WHERE key = ?", (key,)).fetchone()
+        holding.set_problem(connection, [n], state, reason, run=1, now=store.now(), facts=facts)
+
+
+def test_facts_tell_keys_ids_and_fields_always_and_values_only_on_request(tmp_path: Path) -> None:
+    fields = [{"field": "phone", "sent": "CANARY", "seen": None}]
+    with opened(tmp_path / "state.db") as store:
+        load_rows(store, [row(key) for key in "ABCDE"])
+        set_problem(store, "A", "held", COLLIDES, keys=["B", "C"], more=3, hint="a CANARY hint")
+        set_problem(store, "B", "differs", TWINS, ids=[17, 18])
+        set_problem(store, "C", "differs", differs_in(["phone"]), fields=fields)
+        set_problem(store, "D", "held", "Qomon would drop it: x", hints=["'CANARY' is not an option"])
+        set_problem(store, "E", "dropped", DROPPED)
+        found = {one["key"]: one["facts"] for one in views.problems(store.connection)}
+        assert found == {
+            "A": {"keys": ["B", "C"], "more": 3},
+            "B": {"ids": [17, 18]},
+            "C": {"fields": [{"field": "phone"}]},
+            "D": {},
+            "E": {},
+        }
+        found = {one["key"]: one["facts"] for one in views.problems(store.connection, values=True)}
+        assert found["A"]["hint"] == "a CANARY hint"
+        assert found["C"]["fields"] == fields
+        assert found["D"]["hints"] == ["'CANARY' is not an option"]
+
+
+def test_findings_are_those_of_the_last_run_that_compared_anybody(tmp_path: Path) -> None:
+    finding = {"field": "phone", "differs": 57, "seen": 58, "sent": "99", "shown": "+99"}
+    with opened(tmp_path / "state.db") as store:
+        assert views.findings(store.connection) == []
+
+        def end(report: dict[str, Any]) -> None:
+            run = store.begin_run("sync")
+            store.end_run(run, outcome="done", reason=None, code=0, report=report)
+
+        end({"differs": 57, "findings": [finding]})
+        end({"confirmed": 0, "earlier": {}, "findings": []})
+        end({"sent": 3})  # by a syncengine that did not read back
+        store.begin_run("sync")
+        assert views.findings(store.connection) == [finding]
+        end({"confirmed": 0, "earlier": {"confirmed": 1}, "findings": []})
+        assert views.findings(store.connection) == []
+
+
+def test_explain_tells_what_reads_showed(tmp_path: Path) -> None:
+    wall = Wall(1000.0)
+    with opened(tmp_path / "state.db", wall) as store:
+        before = person("A", phone="1", tags=[{"name": "gold"}])
+        now = person("A", phone="2")
+        sending.put(store, [("A", before)])
+        wall.at += 1
+        send_due(store)
+        story = views.explain(store.connection, "A", store.path)
+        assert story is not None
+        assert (story["state"], story["awaiting"], story["confirmed"]) == ("accepted", True, None)
+        wall.at += 1
+        with store.writing() as connection:
+            connection.execute(
+                "UPDATE contacts SET applied_hash = content_hash, confirmed_hash = content_hash, "
+                "confirmed_at = ?, remote_id = 7, awaiting = 0",
+                (wall.at,),
+            )
+        wall.at += 1
+        sending.put(store, [("A", now)])
+        story = views.explain(store.connection, "A", store.path)
+        assert story is not None
+        assert (story["state"], story["confirmed"], story["kept"]) == ("changed", before, {})
+        wall.at += 1
+        send_due(store)
+        applied = canonical(before | now)
+        with store.writing() as connection:
+            connection.execute(
+                "UPDATE contacts SET applied_hash = ?, applied = ?, confirmed_hash = content_hash, "
+                "confirmed_at = ?, awaiting = 0",
+                (content_hash(applied), applied, wall.at),
+            )
+        story = views.explain(store.connection, "A", store.path)
+        assert story is not None
+        assert (story["state"], story["id"], story["confirmed"]) == ("confirmed", 7, now)
+        assert story["kept"] == {"tags": [{"name": "gold"}]}
+        assert [event["event"] for event in story["events"]] == [
+            "first loaded",
+            "accepted",
+            "content changed",
+            "accepted",
+            "confirmed",
+        ]
+
+
+def test_explain_tells_a_problem_once_with_its_facts_and_what_was_done_about_it(tmp_path: Path) -> None:
+    wall = Wall(1000.0)
+    fields = [{"field": "phone", "sent": "1", "seen": "2"}]
+    with opened(tmp_path / "state.db", wall) as store:
+        sending.put(store, [("A", person("A", phone="1"))])
+        set_problem(store, "A", "held", COLLIDES, keys=["B"])
+        wall.at += 1
+        acts.release(store, ["A"])
+        wall.at += 1
+        send_due(store)
+        wall.at += 1
+        with store.writing() as connection:
+            connection.execute("UPDATE contacts SET applied_hash = content_hash, awaiting = 0")
+            connection.execute(
+                "INSERT INTO receipts (n, run, at, content_hash, result, detail) "
+                "SELECT n, 1, ?, content_hash, 'differs', ? FROM contacts",
+                (wall.at, differs_in(["phone"])),
+            )
+        set_problem(store, "A", "differs", differs_in(["phone"]), fields=fields)
+        story = views.explain(store.connection, "A", store.path)
+        assert story is not None
+        assert (story["state"], story["facts"]) == ("differs", {"fields": fields})
+        assert [(event["event"], event.get("run")) for event in story["events"]] == [
+            ("first loaded", None),
+            ("released", 0),
+            ("accepted", 1),
+            ("differs", 1),
+        ]
+        assert story["events"][-1]["remedy"] == remedy("differs", differs_in(["phone"]))
+        wall.at += 1
+        acts.retry(store)
+        story = views.explain(store.connection, "A", store.path)
+        assert story is not None
+        assert (story["state"], story["facts"]) == ("changed", {})
+        assert story["changed_fields"] == ["phone"]
+        assert [event["event"] for event in story["events"]][-2:] == ["differs", "retried"]
+
+
+def test_status_names_the_kind_of_a_run(tmp_path: Path) -> None:
+    with opened(tmp_path / "state.db") as store:
+        run = store.begin_run("verify")
+        running = views.status(store.path)["running"]
+        assert (running["run"], running["kind"], running["remaining"]) == (run, "verify", None)
+        store.end_run(run, outcome="done", reason=None, code=0, report={})
+        assert [one["kind"] for one in views.status(store.path)["runs"]] == ["verify"]
+
+
 def test_every_reason_of_ours_has_a_remedy() -> None:
     unknown = remedy("held", "no such reason")
-    for reason in (
-        "neither mail nor surname",
-        "names alone",
-        "mail alone",
-        "unproven id",
-        "may have been created",
-    ):
-        assert remedy("held", reason) != unknown
-    assert remedy("rejected", "rejected by Qomon (422)") != unknown
+    reasons = [
+        text
+        for name, text in vars(module).items()
+        if name.isupper() and name[0] != "_" and isinstance(text, str)
+    ]
+    assert len(reasons) > 10
+    for reason in (*reasons, "rejected by Qomon (422)", differs_in(["phone"])):
+        assert remedy("held", reason) != unknown, reason
 
 
 def test_readers_of_no_store_are_told_what_to_do(tmp_path: Path) -> None:

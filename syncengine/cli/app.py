@@ -15,8 +15,9 @@ from syncengine.cli.problems import problems
 from syncengine.cli.sandbox import sandbox
 from syncengine.cli.status import status
 from syncengine.cli.sync import sync
+from syncengine.cli.verify import verify
 
-COMMANDS = (demo, init, forms, doctor, load, plan, sync, status, problems, explain, forget, sandbox)
+COMMANDS = (demo, init, forms, doctor, load, plan, sync, verify, status, problems, explain, forget, sandbox)
 """In the order in which a newcomer needs them."""
 
 

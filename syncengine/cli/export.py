@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from syncengine.cli.contents import flat
+from syncengine.cli.telling import differences_in_words, hints
 from syncengine.cli.words import stamp
 from syncengine.errors import StoreError
 
-COLUMNS = ("key", "state", "reason", "remedy", "since", "line")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+COLUMNS = ("key", "state", "reason", "remedy", "since", "line", "other_keys", "qomon_ids", "fields")
+FORMULA_START = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])")
+"""Where a spreadsheet may see a formula begin: also after a sign that it may take for the end of a cell."""
 
 
 def write_export(path: Path, problems: list[dict[str, Any]]) -> None:
     """Write problems to a file that does not exist yet, mode 0600; no link is followed.
 
-    With values, further columns hold the content field by field. A cell that a spreadsheet would take for a
-    formula gets a leading apostrophe (OWASP, "CSV Injection"). Raises StoreError.
+    With values, further columns hold what was sent and seen, hints, Qomon's answer, and the content field by
+    field. What a spreadsheet would take for a formula gets an apostrophe before it (OWASP, "CSV Injection").
+    Raises StoreError.
     """
-    rows = [_row(problem) | dict(flat(problem.get("content") or {})) for problem in problems]
+    rows = [_row(problem) for problem in problems]
     if any("detail" in problem for problem in problems):
-        rows = [
-            row | {"answer": problem.get("detail") or ""} for row, problem in zip(rows, problems, strict=True)
-        ]
+        rows = [row | _values(problem) for row, problem in zip(rows, problems, strict=True)]
     names = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -44,11 +46,30 @@ def write_export(path: Path, problems: list[dict[str, Any]]) -> None:
 
 
 def _row(problem: dict[str, Any]) -> dict[str, str]:
-    line = problem.get("line")
-    texts = {name: problem[name] or "" for name in ("key", "state", "reason", "remedy")}
-    return texts | {"since": stamp(problem["since"]), "line": "" if line is None else str(line)}
+    line, facts = problem.get("line"), problem["facts"]
+    others = [*facts.get("keys", ()), *([f"… and {facts['more']:,} more"] if facts.get("more") else [])]
+    return {
+        **{name: problem[name] or "" for name in ("key", "state", "reason", "remedy")},
+        "since": stamp(problem["since"]),
+        "line": "" if line is None else str(line),
+        "other_keys": ", ".join(others),
+        "qomon_ids": ", ".join(map(str, facts.get("ids", ()))),
+        "fields": ", ".join(one["field"] for one in facts.get("fields", ())),
+    }
+
+
+def _values(problem: dict[str, Any]) -> dict[str, str]:
+    facts = problem["facts"]
+    row = {
+        "differences": " / ".join(differences_in_words(facts)),
+        "hints": " / ".join(hints(facts)),
+        "answer": problem.get("detail") or "",
+    }
+    for name, value in flat(problem.get("content") or {}):
+        row[name] = f"{row[name]}, {value}" if name in row else value
+    return row
 
 
 def safe_cell(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    """Return a cell in which no spreadsheet sees a formula."""
+    return FORMULA_START.sub(r"\1'", text)

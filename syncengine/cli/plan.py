@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from syncengine.cli.call import Call, with_shared_options
 from syncengine.cli.load import write_counts
 from syncengine.cli.output import Page
-from syncengine.cli.words import clock, duration, number, plural
+from syncengine.cli.words import clock, duration, number, plural, stamp
+from syncengine.errors import ConfigError, DestinationError
+from syncengine.problems import MOVED_KEY
+
+if TYPE_CHECKING:
+    from syncengine.qomon.forms import Forms
 
 FIELDS_LISTED = 12
 
@@ -24,7 +29,15 @@ def plan(call: Call, *, no_load: bool) -> int:
 
     from syncengine.plan import make_plan  # noqa: PLC0415 - not needed for --help
 
-    found = make_plan(settings, load=not no_load, now=time.time()).as_json()
+    def read_forms() -> Forms | None:
+        from syncengine.cli.asking import ask  # noqa: PLC0415 - needed only when somebody answers a form
+
+        try:
+            return ask(settings, lambda client: client.forms())
+        except (ConfigError, DestinationError):
+            return None
+
+    found = make_plan(settings, load=not no_load, now=time.time(), read_forms=read_forms).as_json()
     rate = settings.destination.rate * settings.destination.share
     return call.show(found, lambda page: write_plan(page, found, rate))
 
@@ -35,15 +48,13 @@ def write_plan(page: Page, found: dict[str, Any], rate: float) -> None:
     page.line(f"A sync now would send {plural(to_send, 'contact')}.", style="bold")
     page.line(_how_long(found, rate))
     if found["stops"]:
-        page.line(
-            f"It would stop before sending anything ({found['stops']}): most of the contacts accepted so far "
-            "would be sent again. If that is meant: syncengine sync --allow-mass-change",
-            style="bold yellow",
-        )
+        page.line(_why_it_stops(found), style="bold yellow")
     page.line()
     if found["load"]:
         page.line(f"Source: {plural(found['load']['read'], 'row')} would be loaded")
         write_counts(page, found["load"])
+    if note := _forms(found):
+        page.line(note)
     page.line("To send:")
     page.fact("never sent before", number(found["creates"]))
     page.fact("sent before, changed", number(found["updates"]))
@@ -55,6 +66,29 @@ def write_plan(page: Page, found: dict[str, Any], rate: float) -> None:
         page.line("Fields that changed:")
         for name, count in list(found["fields"].items())[:FIELDS_LISTED]:
             page.fact(name, number(count))
+
+
+def _why_it_stops(found: dict[str, Any]) -> str:
+    told = f"It would stop before sending anything ({found['stops']}): "
+    most = "most of the contacts accepted so far would be sent again"
+    if moved := found["holds"].get(MOVED_KEY):
+        return (
+            f"{told}the keys of {plural(moved, 'contact')} now name other people, as when keys were "
+            f"renumbered, or {most}. syncengine sync --allow-mass-change overrides the latter alone"
+        )
+    return f"{told}{most}. If that is meant: syncengine sync --allow-mass-change"
+
+
+def _forms(found: dict[str, Any]) -> str:
+    """Say by which forms the answers were checked."""
+    match found["forms"]:
+        case "kept":
+            return (
+                f"Answers were checked by the forms of {stamp(found['forms_at'])}: Qomon could not be asked."
+            )
+        case "unknown":
+            return "Answers were not checked: Qomon could not be asked. syncengine doctor says why."
+    return ""
 
 
 def _how_long(found: dict[str, Any], rate: float) -> str:

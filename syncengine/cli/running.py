@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SIGNALS = {signal.SIGINT: "sigint", signal.SIGTERM: "sigterm"}
 STOPPED_LOAD = "interrupted; nothing of this load took effect"
 LINE_SECONDS = 5.0
+SAME_SECONDS = 60.0
+"""Between two lines that say the same: a read-back may wait for minutes."""
 LOOK_SECONDS = 0.2
 
 T = TypeVar("T")
@@ -107,15 +109,18 @@ def _watching(progress: Progress) -> Iterator[None]:
 
 
 def _write_lines(progress: Progress, ended: threading.Event) -> None:
-    phase, waited = "", 0.0
+    phase, line, waited = "", "", 0.0
     while not ended.wait(LOOK_SECONDS):
         waited += LOOK_SECONDS
         if progress.phase == phase and waited < LINE_SECONDS:
             continue
-        phase, waited = progress.phase, 0.0
+        told = progress_line(progress)
+        if told == line and waited < SAME_SECONDS:
+            continue
+        phase, line, waited = progress.phase, told, 0.0
         if phase not in {"starting", "done"}:
             with suppress(OSError):
-                os.write(2, f"syncengine: {progress_line(progress)}\n".encode())
+                os.write(2, f"syncengine: {line}\n".encode())
 
 
 def progress_line(progress: Progress) -> str:
@@ -137,6 +142,11 @@ def _details(progress: Progress) -> str:
             if progress.finish_at is not None and progress.sent:
                 parts.append(f"ends about {clock(progress.finish_at)}")
             return ", ".join(parts)
+        case "checking":
+            return "what must not be sent is held before anything goes"
+        case "reading back":
+            what = plural(progress.accepted, "accepted contact") if progress.accepted else "what was accepted"
+            return f"looking in Qomon for {what}"
         case "stopping":
             return f"open requests may end, at most {duration(DRAIN_SECONDS)}; a second signal cuts them off"
         case _:

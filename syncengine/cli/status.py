@@ -14,7 +14,7 @@ from syncengine.cli.words import clock, duration, number, plural, stamp
 STATES = {
     "in_flight": "on their way now",
     "changed": "to be sent by the next sync",
-    "accepted": "Qomon took them (202); that it applied them is not checked yet",
+    "accepted": "Qomon took them (202); not seen there yet, the next sync or verify looks",
     "confirmed": "seen in Qomon as sent",
     "held": "not sent: see syncengine problems",
     "rejected": "refused by Qomon: see syncengine problems",
@@ -61,12 +61,13 @@ def _write_running(page: Page, run: dict[str, Any] | None) -> None:
     if run is None:
         page.line("Running: nothing")
         return
-    parts = [f"{number(run['sent'])} sent"]
+    parts = ["reading back"] if run["kind"] == "verify" else [f"{number(run['sent'])} sent"]
     if run["remaining"] is not None:
-        parts.append(f"{number(run['remaining'])} to go")
+        is_over = run["sent"] and not run["remaining"]
+        parts.append("reading back" if is_over else f"{number(run['remaining'])} to go")
     if run["rate"]:
         parts.append(f"{number(run['rate'])}/s")
-    if run["finish_at"]:
+    if run["finish_at"] and run["remaining"]:
         parts.append(f"ends about {clock(run['finish_at'])}")
     since = duration(max(0.0, time.time() - run["started"]))
     page.line(
@@ -82,11 +83,11 @@ def _write_runs(page: Page, runs: list[dict[str, Any]]) -> None:
         outcome = run["outcome"] + (f" ({run['reason']})" if run["reason"] else "")
         code = "" if run["exit"] is None else str(run["exit"])
         counts = [
-            number(report[name]) if name in report else "" for name in ("sent", "accepted", "remaining")
+            number(report[name]) if name in report else "" for name in ("sent", "confirmed", "remaining")
         ]
-        rows.append([str(run["run"]), stamp(run["started"]), took, outcome, code, *counts])
+        rows.append([str(run["run"]), run["kind"], stamp(run["started"]), took, outcome, code, *counts])
     page.table(
-        ["run", "started", "took", "outcome", "exit", "sent", "accepted", "remaining"],
+        ["run", "what", "started", "took", "outcome", "exit", "sent", "confirmed", "remaining"],
         rows,
-        right=frozenset({0, 4, 5, 6, 7}),
+        right=frozenset({0, 5, 6, 7, 8}),
     )

@@ -201,17 +201,17 @@ class QomonClient:
         return _understood("search", contacts_from_search, read.content)
 
     def search(
-        self, query: Query = EVERYBODY, *, since: datetime | None = None
+        self, query: Query = EVERYBODY, *, since: datetime | None = None, until: datetime | None = None
     ) -> AsyncGenerator[Contact, None]:
         """POST /search: everybody who matches, each once, also while others edit them. 1 token per page.
 
         Reads in windows of UpdatedAt, each whole in one page; see `qomon.sweep` for why nobody is missed.
-        `since`: only who was updated from then on (aware). Costs 1.5 to 2.5 tokens per 1,000 contacts, more
-        in unlucky cases that `qomon.sweep` names. Memory: one page of contacts and 8 bytes for each id. Each
-        contact is as it was at some moment during the search. Raises as `page`. Source: Qomon guides,
-        "Search" and "API polling".
+        `since`, `until`: only who was updated from the one to the other, both aware. Costs 1.5 to 2.5 tokens
+        per 1,000 contacts, more in unlucky cases that `qomon.sweep` names. Memory: one page of contacts and 8
+        bytes for each id. Each contact is as it was at some moment during the search. Raises as `page`.
+        Source: Qomon guides, "Search" and "API polling".
         """
-        return sweep(self.page, query, since=since, per_page=PAGE_CAP)
+        return sweep(self.page, query, since=since, until=until, per_page=PAGE_CAP)
 
     async def count(self, query: Query = EVERYBODY) -> int:
         """POST /kpi: how many contacts match. Cost not documented, probably 1 token. Lags as the search does.

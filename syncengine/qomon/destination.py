@@ -21,7 +21,8 @@ class QomonDestination:
         Raises TransientError, RateLimitedError, RejectedError, ProtocolError or UnauthorizedError.
         """
         reply = await post_upsert(self._wire, upsert_body(change))
-        return Receipt(change, Result.ACCEPTED, status=reply.status, rate=reply.rate)
+        date = None if reply.date is None else reply.date.timestamp()
+        return Receipt(change, Result.ACCEPTED, status=reply.status, rate=reply.rate, date=date)
 
 
 async def post_upsert(wire: Wire, body: bytes) -> Reply:

@@ -149,6 +149,12 @@ def find_field(name: str) -> Field:
     raise ValueError(f"is no field of Qomon{_hint(name)}")
 
 
+def check_compared(name: str) -> None:
+    """Raise ValueError unless a read-back compares this: a field, `address`, or a kind of answers."""
+    if name not in {ADDRESS, *ADVANCED}:
+        find_field(name)
+
+
 def _read_form(label: str) -> str | int | None:
     """Return a form's label, or its id from `#12`; None when it is neither."""
     try:

@@ -182,16 +182,16 @@ class Forms:
         For people who set the mapping up: where an option is wrong it names the nearest right one, which may
         resemble a person's value. `reason` does not.
         """
-        fault = self._fault(kind, form, value)
+        fault = self.fault(kind, form, value)
         return "".join(fault) if fault else None
 
     def reason(self, kind: str, form: int | str, value: object) -> str | None:
         """Return what `check` does without its hint: words that can be logged."""
-        fault = self._fault(kind, form, value)
+        fault = self.fault(kind, form, value)
         return fault[0] if fault else None
 
-    def _fault(self, kind: str, form: int | str, value: object) -> tuple[str, str] | None:
-        """Return what is wrong with an answer, and the hint that resembles its value."""
+    def fault(self, kind: str, form: int | str, value: object) -> tuple[str, str] | None:
+        """Return what `reason` does, and the hint that `check` adds: empty, or `; did you mean …?`."""
         try:
             found = self.find(kind, form)
         except ValueError as error:
@@ -223,6 +223,38 @@ class Forms:
         other = next((form for form in self if form.label == named), None)
         labels = {form.label: f"{form.label!r} (#{form.id})" for form in self if form.kind == kind}
         return f"{named!r}{_elsewhere(other) or _hint(named, labels)}"
+
+
+def forms_to_json(forms: Forms) -> bytes:
+    """Return forms, whole and in their order, as they can be kept and read again by `forms_from_json`."""
+    rows = [
+        {
+            "id": form.id,
+            "label": form.label,
+            "type": form.type,
+            "widget": form.widget,
+            "options": [[option.id, option.label, option.value] for option in form.options],
+        }
+        for form in forms
+    ]
+    return json.dumps(rows).encode()
+
+
+def forms_from_json(content: bytes) -> Forms:
+    """Return the forms that were kept. Raises ValueError when they cannot be read."""
+    try:
+        return Forms(
+            Form(
+                id=row["id"],
+                label=row["label"],
+                type=row["type"],
+                widget=row["widget"],
+                options=tuple(Option(*option) for option in row["options"]),
+            )
+            for row in json.loads(content)
+        )
+    except (ValueError, KeyError, TypeError):
+        raise ValueError("the kept forms cannot be read") from None
 
 
 def decode(answers: Iterable[Answer], forms: Forms) -> tuple[Answer, ...]:

@@ -80,14 +80,19 @@ async def sweep(
     query: Query = EVERYBODY,
     *,
     since: datetime | None = None,
+    until: datetime | None = None,
     per_page: int = PAGE_CAP,
 ) -> AsyncGenerator[T, None]:
     """Yield everybody who matches, each once; with `since` only who was updated at that time or later.
 
+    With `until`, rounded up to the second, only who was not updated after it. Once that time is past, whoever
+    is edited leaves all windows and none grows: so there is an end, however many are edited.
+
     Whoever matches from the beginning to the end is met, as the first page that showed them had them; who is
     created, deleted or edited into or out of the query meanwhile may be met or not. A contact without
-    `UpdatedAt` is in no window: it is met for certain only when everybody fits one page. There is no end
-    while half a page of contacts is edited during every request (with 40 % of a page it was reached).
+    `UpdatedAt` is in no window: it is met for certain only when everybody fits one page and neither end is
+    given. Without `until` there is no end while half a page of contacts is edited during every request (with
+    40 % of a page it was reached).
 
     Costs one request (one token; about a second for 1,000 contacts) when less than a page matches. Otherwise,
     counted in simulations as requests for each full page there is: 1.5 to 1.8 for even times and for half of
@@ -100,18 +105,22 @@ async def sweep(
     things are taken for granted: `PASSES` readings by surname are enough to meet everybody when the order of
     equal surnames changes, nobody is edited in that very second any more, and the server goes as many pages
     deep. Its refusal is raised as `read_page` raises it, like each of its errors; ProtocolError when it shows
-    one page for two numbers. Raises ValueError for a `per_page` outside 1 to 1,000 and for a `since` without
+    one page for two numbers. Raises ValueError for a `per_page` outside 1 to 1,000 and for a time without
     zone.
     """
     if not 1 <= per_page <= PAGE_CAP:
         raise ValueError(f"a page holds 1 to {PAGE_CAP} contacts")
-    if since is not None and since.utcoffset() is None:
-        raise ValueError("since needs its zone")
+    if any(time is not None and time.utcoffset() is None for time in (since, until)):
+        raise ValueError("since and until need their zone")
+    low = None if since is None else _micros(since)
+    end = None if until is None else min(-(-_micros(until) // SECOND) * SECOND, _END)
+    if low is not None and end is not None and low > end:
+        return
     met = _Ids()
-    course = _Course(None if since is None else _micros(since), per_page).run()
+    course = _Course(low, end, per_page).run()
     ask = next(course)
     while True:
-        window = query.updated_within(_moment(ask.low), _moment(ask.high))
+        window = query.updated_within(_moment(ask.low), _moment(end if ask.high is None else ask.high))
         rows = await read_page(window, page=ask.page, per_page=per_page, sort=ask.sort)
         fresh = 0
         for row in rows:
@@ -161,7 +170,10 @@ def _is_in(run: array[int], id_: int) -> bool:
 
 
 class _Ask(NamedTuple):
-    """A page to read: of the contacts updated from low to high, in microseconds since the year 1."""
+    """A page to read: of the contacts updated from low to high, in microseconds since the year 1.
+
+    A `high` of None is the end of all windows, wherever that is.
+    """
 
     low: int | None
     high: int | None
@@ -179,14 +191,17 @@ class _Seen(NamedTuple):
 
 
 class _Course:
-    """Which windows to read: from low on, up to high, or without end when that is None.
+    """Which windows to read: from low on, up to high, or to the end when that is None.
+
+    The end is that of the calendar unless an earlier one is given; no window but the last reaches it.
 
     Everybody left of low was met, and low only grows. All else is guessed, and only the number of requests
     depends on it. `sample`: times ahead, of which `passed` lie behind by now, while `rows` were read.
     """
 
-    def __init__(self, low: int | None, per_page: int) -> None:
+    def __init__(self, low: int | None, end: int | None, per_page: int) -> None:
         self._low = low
+        self._end = _END if end is None else end
         self._high: int | None = None
         self._per_page = per_page
         self._aim = max(per_page * 7 // 10, 1)
@@ -234,7 +249,7 @@ class _Course:
         if 4 * len(times) < self._per_page or width < 1:
             self._high = self._next_by_sample()
         else:
-            self._high = _within(high + width)  # as dense as this one was
+            self._high = self._within(high + width)  # as dense as this one was
 
     def _pass_by(self, time: int) -> int:
         """Forget the sample up to a time; return how much of it that was."""
@@ -249,12 +264,16 @@ class _Course:
         high = self._sample[ahead - 1] if len(self._sample) >= ahead else None
         if self._too_deep is not None and self._too_deep > self._low:
             high = self._too_deep if high is None else min(high, self._too_deep)
-        return _within(high)
+        return self._within(high)
+
+    def _within(self, time: int | None) -> int | None:
+        """Return a time, None when the end comes before."""
+        return None if time is None or time >= self._end else time
 
     def _cut(self, times: list[int]) -> int | None:
         """Return a new end for a window too deep, strictly inside it; None when it cannot be divided."""
         low = -1 if self._low is None else self._low
-        high = _END + 1 if self._high is None else self._high
+        high = self._end + 1 if self._high is None else self._high
         inside = sorted(time for time in times if low < time < high)
         # Contacts from outside a window this narrow: the server compares seconds, or its index is late.
         is_coarse = high - low <= SECOND and any(not low <= time <= high for time in times)
@@ -278,12 +297,7 @@ class _Course:
         ends it is given would find nobody between.
         """
         low = -1 if self._low is None else self._low
-        return self._low, _within((low + 1) // SECOND * SECOND + self._leap)
-
-
-def _within(time: int | None) -> int | None:
-    """Return a time, None when the calendar ends before."""
-    return None if time is None or time > _END else time
+        return self._low, self._within((low + 1) // SECOND * SECOND + self._leap)
 
 
 def _median(times: list[int]) -> int:

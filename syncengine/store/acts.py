@@ -1,22 +1,27 @@
-"""What a person does to single contacts: forget them for good, try problems again, release what is held."""
+"""What a person does to single contacts: forget them for good, try problems again, release, rematch."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from syncengine.errors import StoreError
-from syncengine.hashing import canonical_key
-from syncengine.problems import UNPROVEN_ID
+from syncengine.hashing import canonical, canonical_key, content_hash
+from syncengine.identity import identify
+from syncengine.partial import without
+from syncengine.problems import DEAD_ID, UNPROVEN_ID
+from syncengine.store.driver import Connection
 from syncengine.store.file import real_path
-from syncengine.store.loading import close_problems
+from syncengine.store.holding import close_problems
 from syncengine.store.schema import OPEN_PROBLEM
 from syncengine.store.staging import key_digest
 from syncengine.store.store import Store
+
+PAGE_ROWS = 2000
 
 
 class Forgotten(NamedTuple):
@@ -63,12 +68,86 @@ def forget(store: Store, keys: Iterable[str]) -> list[Forgotten]:
 
 
 def retry(store: Store, keys: Iterable[str] = (), reason: str | None = None) -> int:
-    """Close the selected problems of contacts (all, without a selection), so that they are due again.
+    """Close the selected problems of contacts (all, without a selection); return how many.
 
-    Nothing is overridden: the next sync checks them again and sends what passes. Returns how many.
+    Nothing is overridden: the next sync checks them again and sends what passes. Of a contact that differs
+    exactly the differing fields go. What sending cannot settle (twins, a consent, a dead id) is read again.
     """
+    condition, parameters = _selection([canonical_key(key) for key in keys], reason)
+    selected = f"{OPEN_PROBLEM} AND {condition}"
     with store.writing() as connection:
-        return close_problems(connection, *_selection([canonical_key(key) for key in keys], reason))
+        connection.execute(
+            "INSERT INTO receipts (n, run, at, content_hash, result, detail) "
+            "SELECT n, 0, ?, content_hash, 'retried', 'by hand, was: ' || problem_reason "
+            f"FROM contacts WHERE {selected}",
+            (store.now(), *parameters),
+        )
+        _send_differing_again(connection, selected, parameters)
+        connection.execute(  # the id is proven first: a body for an id that is dead could make somebody
+            "UPDATE contacts SET accepted_hash = content_hash, accepted = NULL "
+            f"WHERE problem = 'dropped' AND problem_reason = ? AND {selected}",
+            (DEAD_ID, *parameters),
+        )
+        connection.execute(  # dropped, although all of it was seen before: then that is not so any more
+            "UPDATE contacts SET accepted_hash = NULL, accepted = NULL, applied_hash = NULL, applied = NULL "
+            "WHERE problem = 'dropped' AND problem_reason <> ? AND accepted_hash = content_hash "
+            f"AND {selected}",
+            (DEAD_ID, *parameters),
+        )
+        connection.execute(
+            "UPDATE contacts SET awaiting = 1, accepted_date = coalesce(accepted_date, accepted_at, ?) "
+            f"WHERE problem IN ('dropped', 'differs') AND accepted_hash = content_hash AND {selected}",
+            (store.now(), *parameters),
+        )
+        return close_problems(connection, condition, parameters)
+
+
+def _send_differing_again(connection: Connection, selected: str, parameters: Sequence[object]) -> None:
+    """Make contacts that differ due with the differing fields alone: these count as never seen applied."""
+    after = 0
+    while rows := connection.execute(
+        "SELECT n, content_hash, coalesce(applied, content), problem_facts FROM contacts "
+        "WHERE problem = 'differs' AND problem_facts IS NOT NULL AND applied_hash IS NOT NULL "
+        f"AND {selected} AND n > ? ORDER BY n LIMIT ?",
+        (*parameters, after, PAGE_ROWS),
+    ).fetchall():
+        after = rows[-1][0]
+        for n, present_hash, applied, facts in rows:
+            fields = orjson.loads(facts).get("fields", ())
+            left = canonical(_as_seen(orjson.loads(applied), fields))
+            digest = content_hash(left)
+            if digest == present_hash:
+                continue
+            connection.execute(
+                "UPDATE contacts SET applied = ?1, applied_hash = ?2, accepted = ?1, accepted_hash = ?2 "
+                "WHERE n = ?3",
+                (left, digest, n),
+            )
+            connection.executemany(
+                "DELETE FROM notes_sent WHERE n = ? AND note = ?",
+                [(n, content_hash(text.encode())) for text in _missing_notes(fields)],
+            )
+
+
+def _as_seen(applied: Mapping[str, Any], fields: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what was seen applied without the differing fields; a text to be cleared stays what it is."""
+    left = without(applied, {one["field"] for one in fields})
+    for one in fields:
+        if one["sent"] == "" and isinstance(one["seen"], str):
+            name, _, part = one["field"].partition(".")
+            left[name] = {**left.get(name, {}), part: one["seen"]} if part else one["seen"]
+    return left
+
+
+def _missing_notes(fields: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the texts of notes that were sent and are not seen."""
+    return [
+        text
+        for one in fields
+        if one["field"] == "notes"
+        for text in one["sent"] or ()
+        if text not in (one["seen"] or ())
+    ]
 
 
 class Released(NamedTuple):
@@ -108,6 +187,44 @@ def _unreleasable(row: tuple[int, str, str] | None) -> str:
     if row[2] == UNPROVEN_ID:
         return "an id is sent only after a read has shown that it is this person's"
     return ""
+
+
+class Rematched(NamedTuple):
+    """What `rematch` did for one key, and why not."""
+
+    key: str
+    rematched: bool
+    why: str
+
+
+def rematch(store: Store, keys: Iterable[str]) -> list[Rematched]:
+    """Forget dead Qomon ids, so that the contacts are matched by mail and names again, as if never sent."""
+    rematched = []
+    with store.writing() as connection:
+        for key in map(canonical_key, keys):
+            row = connection.execute(
+                f"SELECT n, content FROM contacts WHERE key = ? AND problem_reason = ? AND {OPEN_PROBLEM}",
+                (key, DEAD_ID),
+            ).fetchone()
+            if row is None:
+                rematched.append(Rematched(key, rematched=False, why="no dead id is known of it"))
+                continue
+            n, content = row
+            connection.execute(
+                "INSERT INTO receipts (n, run, at, content_hash, result, detail) "
+                "SELECT n, 0, ?, content_hash, 'rematched', 'by hand, its id was ' || remote_id "
+                "FROM contacts WHERE n = ?",
+                (store.now(), n),
+            )
+            connection.execute(
+                "UPDATE contacts SET remote_id = NULL, applied = NULL, applied_hash = NULL, "
+                "confirmed_hash = NULL, accepted = NULL, accepted_hash = NULL, accepted_at = NULL, "
+                "accepted_date = NULL, awaiting = 0, look_again = 0, identity = ? WHERE n = ?",
+                (identify(orjson.loads(content)).identity.value, n),
+            )
+            close_problems(connection, "n = ?", (n,))
+            rematched.append(Rematched(key, rematched=True, why=""))
+    return rematched
 
 
 def _selection(keys: list[str], reason: str | None) -> tuple[str, list[object]]:

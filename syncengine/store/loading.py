@@ -8,16 +8,14 @@ journal, grows with the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import orjson
 
 from syncengine.hashing import HASH_VERSION
 from syncengine.identity import IdentityClass
-from syncengine.problems import NO_LONGER
 from syncengine.store.driver import Connection
-from syncengine.store.schema import DUE
+from syncengine.store.holding import close_returned, hold_missing
 
 if TYPE_CHECKING:
     from syncengine.store.store import Store
@@ -55,8 +53,8 @@ def apply_staged(
                 accepted = CASE WHEN accepted_hash IS excluded.content_hash THEN NULL
                                 WHEN accepted_hash IS contacts.content_hash THEN contacts.content
                                 ELSE accepted END,
-                applied = CASE WHEN confirmed_hash IS excluded.content_hash THEN NULL
-                               WHEN confirmed_hash IS contacts.content_hash THEN contacts.content
+                applied = CASE WHEN applied_hash IS excluded.content_hash THEN NULL
+                               WHEN applied_hash IS contacts.content_hash THEN contacts.content
                                ELSE applied END,
                 content = excluded.content,
                 content_hash = excluded.content_hash,
@@ -67,7 +65,8 @@ def apply_staged(
                 changed_at = excluded.changed_at,
                 missing = 0,
                 problem = NULL, problem_hash = NULL, problem_reason = NULL, problem_detail = NULL,
-                problem_since = NULL, problem_run = NULL, released_hash = NULL
+                problem_facts = NULL, problem_since = NULL, problem_run = NULL, look_again = 0,
+                released_hash = NULL
             WHERE contacts.content_hash IS NOT excluded.content_hash""",
         {"now": now, "after": after, "last": last},
     )
@@ -103,35 +102,6 @@ def apply_refusals(connection: Connection, *, now: float) -> None:
         (now,),
     )
     connection.execute("DROP TABLE earlier")
-
-
-def hold_missing(connection: Connection, *, run: int | None, now: float) -> int:
-    """Hold every due contact that the last snapshot lacks, unless released; return how many."""
-    return int(
-        connection.execute(
-            "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
-            "problem_detail = NULL, problem_since = ?, problem_run = ? "
-            f"WHERE missing = 1 AND {DUE} AND released_hash IS NOT content_hash",
-            (NO_LONGER, now, run),
-        ).rowcount
-    )
-
-
-def close_returned(connection: Connection) -> int:
-    """Make due again who was held for being missing and is back; return how many."""
-    return close_problems(connection, "problem = 'held' AND problem_reason = ? AND missing = 0", (NO_LONGER,))
-
-
-def close_problems(connection: Connection, condition: str, parameters: Iterable[object]) -> int:
-    """Forget the open problems that meet an SQL condition of ours; return how many there were."""
-    return int(
-        connection.execute(
-            "UPDATE contacts SET problem = NULL, problem_hash = NULL, problem_reason = NULL, "
-            "problem_detail = NULL, problem_since = NULL, problem_run = NULL "
-            f"WHERE problem_hash = content_hash AND {condition}",
-            tuple(parameters),
-        ).rowcount
-    )
 
 
 def take_effect(connection: Connection, number: int, *, run: int | None, now: float) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 PAGE_ROWS = 2000
 
 _COLUMNS = (
-    "content, accepted, applied, content_hash, accepted_hash, confirmed_hash, problem_hash, released_hash"
+    "content, accepted, applied, content_hash, accepted_hash, applied_hash, confirmed_hash, problem_hash, "
+    "released_hash"
 )
 
 
@@ -35,7 +36,8 @@ def rehash(store: Store) -> None:
             ).fetchall()
             again = [_Rehashed(*row) for row in rows]
             connection.executemany(
-                f"UPDATE contacts SET ({_COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?), hash_version = ? WHERE n = ?",
+                f"UPDATE contacts SET ({_COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, ?), hash_version = ? "
+                "WHERE n = ?",
                 [contact.row() for contact in again],
             )
             connection.executemany(
@@ -71,13 +73,13 @@ class _Rehashed:
     ) -> None:
         self.n = n
         self._hashes = hashes
-        content_was, accepted_was, confirmed_was = hashes[:3]
+        content_was, accepted_was, applied_was = hashes[:3]
         self._content = _renew(content)
         self._accepted = None if accepted is None else _renew(accepted)
         self._applied = None if applied is None else _renew(applied)
         self.renewed: dict[bytes, bytes] = {}
         for old, payload in (
-            (confirmed_was, self._applied),
+            (applied_was, self._applied),
             (accepted_was, self._accepted),
             (content_was, self._content),
         ):

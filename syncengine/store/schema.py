@@ -38,6 +38,9 @@ CONFIRMED = (
 )
 """Confirmed: nothing to send, no problem, and seen in Qomon with exactly this content."""
 
+AWAITING = "awaiting = 1"
+"""Accepted, and no read has shown yet what became of it."""
+
 STATE = f"""CASE
     WHEN n IN (SELECT n FROM intents WHERE run = :running AND open = 1) THEN 'in_flight'
     WHEN {OPEN_PROBLEM} THEN problem
@@ -214,4 +217,44 @@ def m002_loads(db: Database) -> None:
         ) STRICT"""
     )
     for statement in STAGING:
+        db.execute(statement)
+
+
+_PROOF_COLUMNS = {
+    "accepted_date": "REAL",  # of the last 2xx, by the server's clock
+    "accepted_run": "INTEGER",  # the run that got it
+    "applied_hash": "BLOB",  # of `applied`: all of ours that a read ever showed
+    "awaiting": "INTEGER NOT NULL DEFAULT 0",  # accepted, and no read has settled it
+    "look_again": "INTEGER NOT NULL DEFAULT 0",  # dropped: looked for once more by the next run
+    "confirmed_at": "REAL",
+    "problem_facts": "TEXT",  # JSON: keys, ids, fields, hint
+}
+
+
+@migrations()
+def m003_proof(db: Database) -> None:
+    """Add what a read shows: what was seen applied, who still awaits a read, forms, passed canaries."""
+    for name, kind in _PROOF_COLUMNS.items():
+        db.execute(f"ALTER TABLE contacts ADD COLUMN {name} {kind}")
+    for statement in (
+        "ALTER TABLE space ADD COLUMN seen_date REAL",  # the latest acceptance of whoever a read showed
+        "UPDATE contacts SET awaiting = 1, accepted_date = accepted_at WHERE accepted_hash IS NOT NULL",
+        "CREATE INDEX contacts_mail ON contacts (mail) WHERE mail <> ''",
+        "CREATE INDEX contacts_name ON contacts (name) WHERE name <> ''",
+        "CREATE UNIQUE INDEX contacts_remote ON contacts (remote_id) WHERE remote_id IS NOT NULL",
+        f"CREATE INDEX contacts_awaiting ON contacts (accepted_date, n) WHERE {AWAITING}",
+        "CREATE INDEX contacts_look_again ON contacts (n) WHERE look_again = 1",
+        """CREATE TABLE forms (            -- of the space, as last read
+            only INTEGER PRIMARY KEY CHECK (only = 1),
+            at REAL NOT NULL,
+            fingerprint BLOB NOT NULL,      -- changes with any form or option
+            content BLOB NOT NULL           -- JSON
+        ) STRICT""",
+        """CREATE TABLE canaries (         -- kinds of sends whose first ones were settled well
+            mapping TEXT NOT NULL,          -- digest of the rules they were made by
+            kind TEXT NOT NULL,             -- whole, partial
+            at REAL NOT NULL,
+            PRIMARY KEY (mapping, kind)
+        ) STRICT, WITHOUT ROWID""",
+    ):
         db.execute(statement)

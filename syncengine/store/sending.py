@@ -5,9 +5,9 @@ Functions of an open `Store`; each is one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,53 +15,34 @@ from syncengine.hashing import canonical, content_hash
 from syncengine.identity import IdentityClass, identify
 from syncengine.model import Attempt, Candidate, Change, Receipt, Result
 from syncengine.outcome import NOT_FOUND_AGAIN
-from syncengine.problems import CRASHES, MAY_HAVE_BEEN_CREATED
+from syncengine.partial import changed, united
+from syncengine.problems import MAY_HAVE_BEEN_CREATED
+from syncengine.seen import Space
 from syncengine.store.driver import Connection
+from syncengine.store.holding import DOUBTFUL, close_problems, close_returned, hold_where
 from syncengine.store.intents import close_intents, withdraw
-from syncengine.store.loading import (
-    apply_staged,
-    clear_staging,
-    close_problems,
-    close_returned,
-    finish_load,
-    hold_missing,
-)
+from syncengine.store.loading import apply_staged, clear_staging, finish_load
 from syncengine.store.notes import note_digests
-from syncengine.store.schema import CRASHES_ALONE, DUE, OPEN_PROBLEM, WEAKEST
+from syncengine.store.proof import Settled, settle_unneeded
+from syncengine.store.schema import DUE, WEAKEST
 from syncengine.store.staging import key_digest
 from syncengine.store.store import Store
-from syncengine.store.views import accepted_total
 
-_CANDIDATE = "n, key, content_hash, identity, mail, name, in_doubt"
-_DOUBTFUL = "n IN (SELECT n FROM intents WHERE unknown_hash IS NOT NULL)"
+_CANDIDATE = (
+    "n, key, content_hash, identity, mail, name, in_doubt, "
+    "CASE WHEN awaiting = 1 AND remote_id IS NULL THEN accepted_at END"
+)
+_CLAIMED = (
+    "content, remote_id, in_doubt, released_hash IS content_hash, accepted, accepted_hash, applied, "
+    "applied_hash, awaiting"
+)
+NOTHING = canonical({})
+"""A partial send that would carry nothing."""
 
 
 def _candidate(row: Sequence[Any]) -> Candidate:
-    n, key, content_hash_, identity, mail, name, in_doubt = row[:7]
-    return Candidate(n, key, content_hash_, IdentityClass(identity), mail, name, bool(in_doubt))
-
-
-@dataclass(frozen=True, slots=True)
-class DueCounts:
-    """How many contacts are due; of these, how many were accepted before."""
-
-    due: int
-    accepted_before: int
-
-
-def count_due(store: Store) -> DueCounts:
-    """Count what is due, from the partial index alone."""
-    with store.reading() as connection:
-        due, accepted = connection.execute(
-            f"SELECT count(*), count(accepted_at) FROM contacts WHERE {DUE}"
-        ).fetchone()
-        return DueCounts(due, accepted)
-
-
-def count_accepted(store: Store) -> int:
-    """Count the contacts ever accepted."""
-    with store.reading() as connection:
-        return accepted_total(connection)
+    n, key, content_hash_, identity, mail, name, in_doubt, accepted_at = row[:8]
+    return Candidate(n, key, content_hash_, IdentityClass(identity), mail, name, bool(in_doubt), accepted_at)
 
 
 def due_page(store: Store, after: str, limit: int) -> list[Candidate]:
@@ -78,7 +59,7 @@ def doubtful_page(store: Store, limit: int) -> list[Candidate]:
     """Return up to `limit` due contacts in doubt, in key order."""
     with store.reading() as connection:
         rows = connection.execute(
-            f"SELECT {_CANDIDATE} FROM contacts WHERE {DUE} AND {_DOUBTFUL} ORDER BY key LIMIT ?",
+            f"SELECT {_CANDIDATE} FROM contacts WHERE {DUE} AND {DOUBTFUL} ORDER BY key LIMIT ?",
             (limit,),
         ).fetchall()
     return [_candidate(row) for row in rows]
@@ -95,66 +76,53 @@ def recent_doubts(store: Store, *, since: float) -> list[tuple[Candidate, float]
     return [(_candidate(row), row[-1]) for row in rows]
 
 
-def hold_without_identity(store: Store, classes: Mapping[IdentityClass, str], *, run: int) -> int:
-    """Hold due contacts of the given identity classes (class -> reason); return how many.
+class Claimed(NamedTuple):
+    """What became of candidates: changes to send, and contacts settled because nothing was left to send."""
 
-    A contact released by a person for exactly this content passes. Missing contacts are held too.
-    """
-    with store.writing() as connection:
-        held = hold_missing(connection, run=run, now=store.now())
-        for identity, reason in classes.items():
-            held += _hold(connection, reason, f"{DUE} AND identity = {identity.value}", run, store.now())
-        return held
+    changes: list[Change]
+    unneeded: list[Settled]
 
 
-def hold_doubtful(store: Store, classes: Sequence[IdentityClass], *, run: int) -> int:
-    """Hold due contacts in doubt that nothing can find again, and those that crash us; return how many.
-
-    `classes`: of what was sent without a definite answer, or of what would be sent now.
-    """
-    numbers = ", ".join(str(identity.value) for identity in classes)
-    sent = f"n IN (SELECT n FROM intents WHERE unknown_identity IN ({numbers}))"
-    doubtful = f"{_DOUBTFUL} AND (identity IN ({numbers}) OR {sent}) AND {DUE}"
-    crashing = f"n IN (SELECT n FROM intents WHERE crashes >= {CRASHES_ALONE}) AND {DUE}"
-    with store.writing() as connection:
-        return _hold(connection, CRASHES, crashing, run, store.now()) + _hold(
-            connection, MAY_HAVE_BEEN_CREATED, doubtful, run, store.now()
-        )
-
-
-def _hold(connection: Connection, reason: str, condition: str, run: int, now: float) -> int:
-    return int(
-        connection.execute(
-            "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
-            "problem_detail = NULL, problem_since = ?, problem_run = ? "
-            f"WHERE {condition} AND released_hash IS NOT content_hash",
-            (reason, now, run),
-        ).rowcount
-    )
-
-
-def claim(store: Store, candidates: Iterable[Candidate], *, run: int) -> list[Change]:
+def claim(
+    store: Store,
+    candidates: Iterable[Candidate],
+    *,
+    run: int,
+    space: Space | None = None,
+    not_found_again: Collection[IdentityClass] = NOT_FOUND_AGAIN,
+) -> Claimed:
     """Write the intents of candidates that are still due with that content; return their changes.
 
-    Durable when it returns: from here on their requests may leave.
+    Durable when it returns: from here on their requests may leave. `space`: contacts with a confirmed id
+    carry only what changed since it was last seen applied; None: always the whole contact.
+    `not_found_again`: classes that are not sent again after an attempt without a definite answer.
     """
-    changes = []
+    claimed = Claimed([], [])
     with store.writing() as connection:
         last = connection.execute("SELECT coalesce(max(rank), 0) FROM intents WHERE open = 1").fetchone()[0]
         for rank, candidate in enumerate(candidates, last + 1):
             row = connection.execute(
-                "SELECT content, remote_id, in_doubt, released_hash IS content_hash FROM contacts "
-                f"WHERE n = ? AND content_hash = ? AND {DUE}",
+                f"SELECT {_CLAIMED} FROM contacts WHERE n = ? AND content_hash = ? AND {DUE}",
                 (candidate.n, candidate.content_hash),
             ).fetchone()
             if row is None:
                 continue
-            content, remote_id, in_doubt, is_released = row
+            content, remote_id, in_doubt, is_released = row[:4]
             unknown_hash = _unknown_hash(connection, candidate.n) if in_doubt else None
-            if in_doubt and candidate.identity in NOT_FOUND_AGAIN and not is_released:
-                _hold(connection, MAY_HAVE_BEEN_CREATED, f"n = {candidate.n}", run, store.now())
-                continue  # edited during the run, so that no hold was looked at
-            notes = _notes(connection, candidate.n, content)
+            if in_doubt and candidate.identity in not_found_again and not is_released:
+                where = f"n = {candidate.n}"  # edited during the run, so that no hold was looked at
+                hold_where(connection, MAY_HAVE_BEEN_CREATED, where, run=run, now=store.now())
+                continue
+            partial = None
+            if space is not None and remote_id is not None and unknown_hash in (None, candidate.content_hash):
+                partial = _partial(content, candidate.content_hash, row[4:])
+            notes = _fresh_notes(connection, candidate.n, content)
+            if partial == NOTHING and space is not None and not notes and not in_doubt:
+                claimed.unneeded.append(settle_unneeded(connection, space, candidate.n, run, store.now()))
+                continue
+            connection.executemany(
+                "INSERT INTO notes_sent VALUES (?, ?)", [(candidate.n, note) for note in notes]
+            )
             connection.execute(
                 "INSERT INTO intents (n, run, content_hash, identity, rank, at, open, notes) "
                 "VALUES (?, ?, ?, ?, ?, ?, 1, ?) "
@@ -171,7 +139,7 @@ def claim(store: Store, candidates: Iterable[Candidate], *, run: int) -> list[Ch
                     b"".join(notes),
                 ),
             )
-            changes.append(
+            claimed.changes.append(
                 Change(
                     n=candidate.n,
                     key=candidate.key,
@@ -183,9 +151,26 @@ def claim(store: Store, candidates: Iterable[Candidate], *, run: int) -> list[Ch
                     remote_id=remote_id,
                     is_repeat=unknown_hash == candidate.content_hash,
                     notes=notes,
+                    partial=partial,
                 )
             )
-    return changes
+    return claimed
+
+
+def _partial(content: bytes, digest: bytes, sent: Sequence[Any]) -> bytes | None:
+    """Return what a partial send carries, None when nothing was ever seen applied.
+
+    Compared with what was last seen applied, never with the merely accepted alone: that may be dropped, or
+    applied yet, so what differs from it goes as well.
+    """
+    accepted, accepted_hash, applied, applied_hash, is_awaiting = sent
+    if applied_hash is None:
+        return None
+    now = orjson.loads(content)
+    carried = changed(now if applied is None else orjson.loads(applied), now)
+    if is_awaiting and accepted_hash != digest and accepted is not None:
+        carried = united(carried, changed(orjson.loads(accepted), now))
+    return canonical(carried)
 
 
 @dataclass(slots=True)
@@ -211,13 +196,25 @@ def settle(store: Store, batch: Batch, *, run: int) -> None:
         many = connection.executemany
         many(
             "UPDATE contacts SET accepted = CASE WHEN content_hash = ?1 THEN NULL ELSE ?2 END, "
-            "accepted_hash = ?1, accepted_at = ?3, in_doubt = 0, released_hash = NULL WHERE n = ?4",
-            [(r.change.content_hash, r.change.content, now, r.change.n) for r in by[Result.ACCEPTED]],
+            "accepted_hash = ?1, accepted_at = ?3, accepted_date = ?4, accepted_run = ?5, in_doubt = 0, "
+            "awaiting = 1, look_again = 0, released_hash = NULL WHERE n = ?6",
+            [
+                (
+                    r.change.content_hash,
+                    r.change.content,
+                    now,
+                    now if r.date is None else r.date,
+                    run,
+                    r.change.n,
+                )
+                for r in by[Result.ACCEPTED]
+            ],
         )
         many("DELETE FROM intents WHERE n = ?", [(r.change.n,) for r in by[Result.ACCEPTED]])
         many(
             "UPDATE contacts SET problem = ?, problem_hash = content_hash, problem_reason = ?, "
-            "problem_detail = ?, problem_since = ?, problem_run = ?, released_hash = NULL "
+            "problem_detail = ?, problem_facts = NULL, problem_since = ?, problem_run = ?, "
+            "released_hash = NULL "
             "WHERE n = ? AND content_hash = coalesce(?, content_hash)",
             [
                 (
@@ -279,56 +276,6 @@ def withdraw_open(store: Store, *, run: int) -> None:
         withdraw(connection, rows)
 
 
-@dataclass(frozen=True, slots=True)
-class RunCounts:
-    """Where the contacts of a run stand at its end, from the rows themselves."""
-
-    due: int
-    held: int
-    rejected: int
-    problems_open: int
-    problems_new: int
-
-
-def run_counts(store: Store, *, run: int) -> RunCounts:
-    """Count what is due, and the problems: of this run by state, and all that are open."""
-    with store.reading() as connection:
-        due = connection.execute(f"SELECT count(*) FROM contacts WHERE {DUE}").fetchone()[0]
-        of_run = dict(
-            connection.execute(
-                "SELECT problem, count(*) FROM contacts "
-                f"WHERE {OPEN_PROBLEM} AND problem_run = ? GROUP BY problem",
-                (run,),
-            ).fetchall()
-        )
-        contacts = connection.execute(f"SELECT count(*) FROM contacts WHERE {OPEN_PROBLEM}").fetchone()[0]
-        rows, new_rows = connection.execute(
-            "SELECT count(*), count(*) FILTER (WHERE since >= (SELECT started FROM runs WHERE id = ?)) "
-            "FROM refused",
-            (run,),
-        ).fetchone()
-    return RunCounts(
-        due=due,
-        held=of_run.get("held", 0),
-        rejected=of_run.get("rejected", 0),
-        problems_open=contacts + rows,
-        problems_new=sum(of_run.values()) + new_rows,
-    )
-
-
-def unsettled_contacts(store: Store, *, run: int) -> list[int]:
-    """Return the contacts that are due, or have an open problem of this run."""
-    with store.reading() as connection:
-        return [
-            n
-            for (n,) in connection.execute(
-                f"SELECT n FROM contacts WHERE {DUE} UNION ALL "
-                f"SELECT n FROM contacts WHERE {OPEN_PROBLEM} AND problem_run = ?",
-                (run,),
-            ).fetchall()
-        ]
-
-
 def put_back_rejections(store: Store, *, run: int) -> int:
     """Make this run's rejections due again (the breaker found the run at fault); return how many."""
     with store.writing() as connection:
@@ -373,8 +320,8 @@ def _unknown_hash(connection: Connection, n: int) -> bytes | None:
     return row[0] if row else None
 
 
-def _notes(connection: Connection, n: int, content: bytes) -> tuple[bytes, ...]:
-    """Return the digests of the notes to send now, and record them as sent."""
+def _fresh_notes(connection: Connection, n: int, content: bytes) -> tuple[bytes, ...]:
+    """Return the digests of the notes that were never sent."""
     wanted = note_digests(content)
     if not wanted:
         return ()
@@ -382,6 +329,4 @@ def _notes(connection: Connection, n: int, content: bytes) -> tuple[bytes, ...]:
         bytes(row[0])
         for row in connection.execute("SELECT note FROM notes_sent WHERE n = ?", (n,)).fetchall()
     }
-    fresh = tuple(dict.fromkeys(note for note in wanted if note not in sent))
-    connection.executemany("INSERT INTO notes_sent VALUES (?, ?)", [(n, note) for note in fresh])
-    return fresh
+    return tuple(dict.fromkeys(note for note in wanted if note not in sent))

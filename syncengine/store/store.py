@@ -301,7 +301,7 @@ class Store:
         )
         connection.execute(
             "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
-            "problem_detail = NULL, problem_since = ?, problem_run = NULL "
+            "problem_detail = NULL, problem_facts = NULL, problem_since = ?, problem_run = NULL "
             "WHERE n IN (SELECT n FROM intents WHERE open = 1 AND crashes >= ?)",
             (CRASHES, self.now(), CRASHES_ALONE),
         )

@@ -1,0 +1,157 @@
+"""A run that only reads: settles what was accepted, and looks again at everybody that was confirmed.
+
+The space is swept whole for the latter, about two tokens for a thousand contacts; only whoever is not met is
+looked up, and read alone when no look-up finds it either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+from syncengine.budget import Budget, BudgetClosedError
+from syncengine.clock import Clock, Stop
+from syncengine.config import Settings
+from syncengine.model import Verdict, VerifyReport
+from syncengine.paying import Paying
+from syncengine.proving import Proving
+from syncengine.seen import Space, Wanted
+from syncengine.store import awaiting
+from syncengine.store.forms import keep_forms
+from syncengine.store.proof import Settled, settle_drift
+from syncengine.store.store import Store
+from syncengine.store.thread import StoreThread
+from syncengine.tally import Tally
+
+LOOKED_UP = 500
+
+
+class Verifying:
+    """One such run."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        at: StoreThread,
+        space: Callable[[Paying], AbstractAsyncContextManager[Space]],
+        *,
+        stop: Stop,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._at = at
+        self._space = space
+        self._stop = stop
+        self._clock = clock
+
+    async def run(
+        self,
+        report: VerifyReport,
+        *,
+        first: Callable[[Paying], Awaitable[None]] | None,
+        everybody: bool,
+    ) -> None:
+        """Read, and fill the report in. `first` is done before anything else, and pays the same budget."""
+        wanted = self._settings.destination
+        budget = Budget(rate=wanted.rate, burst=wanted.burst, share=wanted.share)
+        paying = Paying(budget)
+        try:
+            async with budget, self._space(paying) as space:
+                if first is not None:
+                    await first(paying)
+                reading = asyncio.create_task(self._read(report, space, everybody=everybody))
+                watch = asyncio.create_task(self._watch(budget))
+                try:
+                    await asyncio.wait({reading})
+                finally:
+                    watch.cancel()
+                    reading.cancel()
+                    await asyncio.wait({reading, watch})
+                if not reading.cancelled() and (error := reading.exception()) is not None:
+                    raise error
+        except BudgetClosedError:
+            pass  # the order to stop came first
+        finally:
+            report.requests, report.tokens, report.throttled = (
+                budget.requests,
+                budget.tokens,
+                budget.throttled,
+            )
+
+    async def _watch(self, budget: Budget) -> None:
+        """On the order to stop, let nobody pay any more."""
+        while not self._stop.is_set:
+            await self._stop.sleep(60.0)
+        budget.close()
+
+    async def _read(self, report: VerifyReport, space: Space, *, everybody: bool) -> None:
+        await self._at(keep_forms, self._store, await space.read_forms())
+        proving = Proving(
+            self._settings,
+            self._store,
+            self._at,
+            space,
+            run=report.run,
+            stop=self._stop,
+            clock=self._clock,
+            tally=Tally(),
+            until=None,
+            verify=True,
+            judge=lambda: None,
+        )
+        proving.close()
+        await proving.read_back()
+        counts = proving.earlier_counts()
+        report.confirmed = counts[Verdict.CONFIRMED]
+        report.differs, report.dropped = counts[Verdict.DIFFERS], counts[Verdict.DROPPED]
+        report.checked = report.confirmed + report.differs + report.dropped
+        report.message = proving.unable
+        if everybody and not self._stop.is_set:
+            await self._look_at_everybody(report, space, proving)
+        report.findings = [finding.as_json() for finding in proving.findings.found()]
+
+    async def _look_at_everybody(self, report: VerifyReport, space: Space, proving: Proving) -> None:
+        met = bytearray()
+        now = self._clock.wall() - space.clock_difference
+        async for seen in space.updated(None, now):
+            shown, settled = await self._at(settle_drift, self._store, space, seen, run=report.run)
+            for n in shown:
+                if n >= len(met):
+                    met.extend(bytes(n + 1 - len(met) + 65_536))
+                met[n] = 1
+            report.checked += len(shown)
+            self._count(report, proving, settled)
+        after = 0
+        while page := await self._at(awaiting.confirmed_ids, self._store, after=after, limit=LOOKED_UP):
+            after = page[-1][0]
+            unmet = [(n, id_) for n, id_ in page if n >= len(met) or not met[n]]
+            if unmet:
+                await self._look_up(report, space, proving, unmet)
+
+    async def _look_up(
+        self, report: VerifyReport, space: Space, proving: Proving, unmet: list[tuple[int, int]]
+    ) -> None:
+        """Look for confirmed contacts that the sweep did not show."""
+        seen = await space.look_up([Wanted(id_, {}) for _, id_ in unmet])
+        shown = {one.id for one in seen}
+        gone = []
+        for n, id_ in unmet:
+            if id_ not in shown:
+                one = await space.get(id_)
+                if one is None:
+                    gone.append(n)
+                else:
+                    seen.append(one)
+        found, settled = await self._at(settle_drift, self._store, space, seen, run=report.run, gone=gone)
+        report.checked += len(found) + len(gone)
+        self._count(report, proving, settled)
+
+    def _count(self, report: VerifyReport, proving: Proving, settled: list[Settled]) -> None:
+        proving.take_verdicts(settled)
+        for one in settled:
+            report.confirmed += one.verdict is Verdict.CONFIRMED
+            report.differs += one.verdict is Verdict.DIFFERS
+            report.dropped += one.verdict is Verdict.DROPPED

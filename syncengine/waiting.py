@@ -1,0 +1,68 @@
+"""Which acceptances of a run wait for a read, second by second, and where a window should begin. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+WORTH_READING = 0.1
+"""Share of a window's contacts that must still wait: below, look-ups of 50 are cheaper."""
+
+
+@dataclass(slots=True)
+class _Second:
+    """Contacts accepted in one second of the server's clock, and how many of them still wait."""
+
+    accepted: int = 0
+    waiting: int = 0
+
+
+class Waiting:
+    """When contacts of this run were accepted, and which of them wait for a read, by second. Pure."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, _Second] = {}
+        self._order: deque[int] = deque()
+        self.accepted = 0
+        self.waiting = 0
+
+    def add(self, date: float) -> None:
+        """Count an acceptance at `date`, Unix seconds of the server's clock."""
+        second = self._seconds.get(int(date))
+        if second is None:
+            second = self._seconds[int(date)] = _Second()
+            self._order.append(int(date))
+        second.accepted += 1
+        second.waiting += 1
+        self.accepted += 1
+        self.waiting += 1
+
+    def settle(self, date: float) -> None:
+        """Count one of them as settled."""
+        second = self._seconds.get(int(date))
+        if second is not None and second.waiting:
+            second.waiting -= 1
+            self.waiting -= 1
+
+    def window(self, low: float) -> tuple[float, int]:
+        """Return where a window should begin, not before `low`, and how many contacts of ours it may show.
+
+        The earliest second from which on at least `WORTH_READING` of the contacts still wait; infinity when
+        there is none. Who was accepted before `low` and still waits may be applied later, and be shown.
+        """
+        accepted = waiting = shown = 0
+        best = (math.inf, 0)
+        for second in sorted(self._seconds, reverse=True):
+            count = self._seconds[second]
+            accepted += count.accepted
+            waiting += count.waiting
+            shown += count.accepted if second >= int(low) else count.waiting
+            if waiting and waiting >= WORTH_READING * accepted:
+                best = (max(float(second), low), shown)
+        return best
+
+    def forget_before(self, date: float) -> None:
+        """Forget seconds of which nobody waits any more."""
+        while self._order and self._order[0] < date and not self._seconds[self._order[0]].waiting:
+            del self._seconds[self._order.popleft()]

@@ -1,0 +1,238 @@
+"""Read-back on a virtual clock, against a model of Qomon: late queues, patience, deadlines, cost."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from test_engine_virtual import START, Inline, MemoryDestination, now, run_virtual, virtual_clock
+from test_engine_world import person
+
+from syncengine.config import Settings
+from syncengine.engine import Engine
+from syncengine.errors import RateHeaders
+from syncengine.identity import identify, normalise
+from syncengine.model import Change, Receipt, Report, Result
+from syncengine.partial import kept, merged
+from syncengine.paying import Paying
+from syncengine.qomon import seeing
+from syncengine.qomon.bodies import upsert_body
+from syncengine.qomon.contact import Contact
+from syncengine.qomon.forms import Forms
+from syncengine.seen import Difference, Fault, KeptForms, Seen, Space, Wanted
+
+PAGE = 1000
+SEARCH_LAG = 1.0
+
+
+class _Answer:
+    rate = RateHeaders(cost=1.0)
+
+
+class MemoryQomon(MemoryDestination):
+    """A space in memory: applies what it accepts `lag` seconds later, shows it a second after that.
+
+    `lag` of a change: None drops it.
+    """
+
+    def __init__(self, lag: Callable[[Change], float | None]) -> None:
+        super().__init__(self._accept)
+        self._lag = lag
+        self._queue: list[tuple[float, dict[str, Any]]] = []
+        self.people: dict[int, tuple[dict[str, Any], float]] = {}
+        self.reads = 0
+
+    async def _accept(self, change: Change) -> RateHeaders | None:
+        lag = self._lag(change)
+        if lag is not None:
+            self._queue.append((now() + lag, orjson.loads(upsert_body(change))["data"]))
+        return None
+
+    async def upsert(self, change: Change) -> Receipt:
+        await super().upsert(change)
+        return Receipt(change, Result.ACCEPTED, status=202, date=float(int(START + now())))
+
+    def _apply(self) -> None:
+        due = sorted((each for each in self._queue if each[0] <= now()), key=lambda each: each[0])
+        self._queue = [each for each in self._queue if each[0] > now()]
+        for at, data in due:
+            fields = {name: value for name, value in data.items() if name != "id"}
+            number = data.get("id") or len(self.people) + 1
+            before = self.people.get(number, ({}, 0.0))[0]
+            self.people[number] = (before | fields, START + at)
+
+    def open_space(self, paying: Paying) -> AbstractAsyncContextManager[Space]:
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[Space]:
+            yield MemorySpace(self, paying)
+
+        return opened()
+
+    def shown(self) -> list[Seen]:
+        self._apply()
+        visible = START + now() - SEARCH_LAG
+        return [_seen(number, fields, at) for number, (fields, at) in self.people.items() if at <= visible]
+
+
+class MemorySpace:
+    """What is read of it; every request is paid and counted."""
+
+    clock_difference = 0.0
+
+    def __init__(self, qomon: MemoryQomon, paying: Paying) -> None:
+        self._qomon = qomon
+        self._paying = paying
+
+    async def _pay(self, requests: int = 1) -> None:
+        async def ask() -> _Answer:
+            return _Answer()
+
+        for _ in range(requests):
+            self._qomon.reads += 1
+            await self._paying.send("search", ask)
+
+    async def read_forms(self) -> KeptForms:
+        await self._pay(6)
+        return KeptForms(b"", b"[]")
+
+    def use_forms(self, forms: KeptForms) -> None:
+        pass
+
+    async def count(self) -> int:
+        await self._pay()
+        return len(self._qomon.shown())
+
+    async def updated(self, since: float | None, until: float) -> AsyncIterator[list[Seen]]:
+        await self._pay()
+        rows = [one for one in self._qomon.shown() if (since or 0.0) <= (one.updated or 0.0) <= until]
+        await self._pay(len(rows) * 17 // 10 // PAGE)
+        for start in range(0, len(rows), PAGE):
+            yield rows[start : start + PAGE]
+
+    async def look_up(self, wanted: Sequence[Wanted]) -> list[Seen]:
+        await self._pay(-(-len(wanted) // 50))
+        return [
+            one
+            for one in self._qomon.shown()
+            if any(one.id == each.id or seeing.fits(each.content, one.contact) for each in wanted)
+        ]
+
+    async def get(self, id_: int) -> Seen | None:
+        await self._pay()
+        return next((one for one in self._qomon.shown() if one.id == id_), None)
+
+    def faults(self, content: Mapping[str, Any]) -> list[Fault]:
+        return []
+
+    def fits(self, content: Mapping[str, Any], seen: Seen) -> bool:
+        return seeing.fits(content, seen.contact)
+
+    def differences(self, content: Mapping[str, Any], seen: Seen) -> list[Difference]:
+        return seeing.differences(content, seen.contact, Forms())
+
+    def merged(self, applied: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+        return merged(applied, content, lambda *_: False)
+
+    def kept(self, applied: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+        return kept(applied, content, lambda *_: False)
+
+
+def _seen(number: int, fields: Mapping[str, Any], at: float) -> Seen:
+    plain: dict[str, Any] = {name: value for name, value in fields.items() if isinstance(value, str)}
+    time = datetime.fromtimestamp(at, UTC)
+    contact = Contact(id=number, created_at=time, updated_at=time, **plain)
+    _, mail, name = identify(plain)
+    return Seen(number, mail, name, at, at, contact, normalise(plain.get("firstname", "")))
+
+
+def night(
+    folder: Path,
+    count: int,
+    lag: Callable[[Change], float | None],
+    *,
+    rate: float = 10.0,
+    **sections: Any,
+) -> tuple[Report, MemoryQomon, float]:
+    """Sync so many people on virtual time; return the report, the space, and the seconds it took."""
+    source = folder / "people.jsonl"
+    source.write_bytes(b"".join(orjson.dumps(person(number)) + b"\n" for number in range(count)))
+    table = {
+        "state": {"path": str(folder / "state.db")},
+        "source": {"path": str(source), "key": "member_id"},
+        "destination": {"rate": rate, "burst": 100.0},
+        **sections,
+    }
+    settings = Settings.from_mapping(table, environ={})
+
+    async def main() -> tuple[Report, MemoryQomon, float]:
+        qomon = MemoryQomon(lag)
+        async with Engine(settings, destination=qomon, clock=virtual_clock(), executor=Inline()) as engine:
+            report = await engine.sync()
+        return report, qomon, now()
+
+    return run_virtual(main())
+
+
+@pytest.mark.parametrize("late", [150.0, 600.0])
+def test_a_late_queue_drops_nobody(tmp_path: Path, late: float) -> None:
+    report, qomon, seconds = night(tmp_path, 400, lambda _change: late)
+    assert (report.outcome, report.confirmed, report.dropped) == ("done", 400, 0)
+    assert late < seconds
+    assert qomon.reads <= 60
+
+
+def test_a_queue_later_than_all_patience_leaves_them_unconfirmed(tmp_path: Path) -> None:
+    report, _, seconds = night(tmp_path, 15, lambda _change: 3600.0)
+    assert (report.outcome, report.exit) == ("problems", 3)
+    assert (report.dropped, report.unconfirmed) == (0, 15)
+    assert 900 < seconds < 1200
+
+
+def test_a_canary_that_nobody_sees_stops_the_run_in_the_end(tmp_path: Path) -> None:
+    report, qomon, _ = night(tmp_path, 500, lambda _change: 7200.0)
+    assert (report.reason, report.exit) == ("breaker", 4)
+    assert len(qomon.sent) == 20
+
+
+def test_the_last_contact_dropped_is_unconfirmed_not_dropped(tmp_path: Path) -> None:
+    """Nothing accepted later is seen, so Qomon may be late; the next run tells."""
+    report, _, _ = night(tmp_path, 1, lambda _change: None)
+    assert (report.dropped, report.unconfirmed, report.exit) == (0, 1, 3)
+
+
+def test_dropped_ones_are_named_after_the_deadline_and_the_rest_is_confirmed(tmp_path: Path) -> None:
+    gone = {f"m{number:05}" for number in range(30, 1000, 50)}
+    report, _, seconds = night(tmp_path, 1000, lambda change: None if change.key in gone else 2.0)
+    assert (report.dropped, report.confirmed) == (len(gone), 1000 - len(gone))
+    assert seconds < 1000 / 10 + 2 * 120 + 30
+
+
+def test_reading_costs_half_a_percent_of_the_writes_and_twenty_tokens(tmp_path: Path) -> None:
+    report, qomon, seconds = night(tmp_path, 6000, lambda _change: 2.0)
+    assert (report.outcome, report.confirmed) == ("done", 6000)
+    assert qomon.reads <= 0.005 * 6000 + 20
+    assert seconds < 6000 / 10 * 1.02 + 30
+
+
+def test_a_canary_of_five_drops_stops_the_run(tmp_path: Path) -> None:
+    report, qomon, _ = night(
+        tmp_path, 500, lambda change: None if int(change.key[1:]) in range(5, 10) else 2.0
+    )
+    assert (report.reason, report.exit) == ("breaker", 4)
+    assert len(qomon.sent) == 20
+    assert report.dropped == 5
+
+
+def test_sending_stops_early_enough_for_the_read_back_to_end_in_time(tmp_path: Path) -> None:
+    at = datetime.fromtimestamp(START).replace(second=0)  # noqa: DTZ006 - local time is what is asked for
+    minutes = at.hour * 60 + at.minute + 20
+    until = f"{minutes // 60 % 24:02}:{minutes % 60:02}"
+    report, _, seconds = night(tmp_path, 20_000, lambda _change: 2.0, run={"until": until})
+    assert (report.reason, report.exit) == ("deadline", 4)
+    assert report.unconfirmed == 0
+    assert report.remaining == 20_000 - report.confirmed
+    assert seconds <= 20 * 60
+    assert report.confirmed > 9000

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.people import settings_for, sync_once, write_people
+from bench.people import UNREAD, settings_for, sync_once, write_people
 from bench.server import running
 
 QUICK = (600, 40, 150.0)
@@ -30,8 +30,10 @@ def _case(contacts: int, burst: int, rate: float, *, seed: int) -> dict[str, Any
         report = asyncio.run(sync_once(settings_for(Path(folder), server.base_url), server.api_key))
         seconds = time.time() - server.stats()["first_upsert_at"]
         assert report["accepted"] == server.stats()["contacts"] == contacts, report
+        assert (report["exit"], report["unconfirmed"]) == (3, contacts), report
     optimum = (contacts - burst) / rate
     return {
+        "case": UNREAD,
         "contacts": contacts,
         "burst": burst,
         "rate": rate,

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from syncengine import Engine, Settings
+from syncengine.engine import SyncOptions
 
 COLUMNS = [
     "member_id",
@@ -79,7 +80,14 @@ def settings_for(folder: Path, base_url: str, *, in_flight: int = 16) -> Setting
     )
 
 
+UNREAD = "without read-back"
+"""What `sync_once` measures, as it is printed."""
+
+
 async def sync_once(settings: Settings, api_key: str) -> dict[str, Any]:
-    """Load and sync; return the report's JSON."""
+    """Load and send, without reading back; return the report's JSON.
+
+    A run that got anything accepted then ends with problems, exit 3: nobody was seen in Qomon.
+    """
     async with Engine(settings, environ={"QOMON_API_KEY": api_key}) as engine:
-        return (await engine.sync()).as_json()
+        return (await engine.sync(SyncOptions(verify=False))).as_json()

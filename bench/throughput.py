@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from bench.people import settings_for, sync_once, write_people
+from bench.people import UNREAD, settings_for, sync_once, write_people
 from bench.server import Server, running
 from syncengine import Settings
 from syncengine.load import batches, open_mapped
@@ -44,7 +44,9 @@ def _case(contacts: int, in_flight: int, runs: int, seed: int) -> dict[str, Any]
             report = asyncio.run(sync_once(settings, server.api_key))
             ours.append(contacts / (time.time() - server.stats()["first_upsert_at"]))
             assert report["accepted"] == server.stats()["contacts"] == contacts, report
+            assert (report["exit"], report["unconfirmed"]) == (3, contacts), report
     return {
+        "case": UNREAD,
         "in_flight": in_flight,
         "contacts": contacts,
         "per_second": round(median(ours)),

@@ -36,6 +36,10 @@ class Canary:
         if kind not in self._passed:
             self._open[kind].add(n)
 
+    def has(self, n: int) -> bool:
+        """Say whether a contact is one of those that are out."""
+        return any(n in waiting for waiting in self._open.values())
+
     def come_back(self, n: int) -> None:
         """Take note that a contact was not sent, or that nobody knows: another one may go in its place."""
         for waiting in self._open.values():

@@ -77,9 +77,10 @@ async def count_sync(
         report.unconfirmed -= again[Result.ACCEPTED]
     report.accepted = report.confirmed + report.differs + report.dropped + report.unconfirmed
     report.selected = report.accepted + report.rejected + report.held + report.remaining
+    earlier = proving.earlier_counts() if proving is not None else {verdict.value: 0 for verdict in Verdict}
+    report.earlier = {**earlier, "unconfirmed": max(0, counts.awaiting - report.unconfirmed)}
     if proving is not None:
-        report.earlier = proving.earlier_counts()
-        report.doubts = dict(proving.doubts)
+        report.doubts = {name: count for name, count in proving.doubts.items() if count}
         report.findings = [finding.as_json() for finding in proving.findings.found()]
         report.message = proving.unable
     return bool(counts.problems_open or counts.due or counts.awaiting)

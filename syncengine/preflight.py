@@ -94,6 +94,8 @@ class Preflight:
         self._at = at
         self._space = space
         self._run = run
+        self._verify = can_read
+        self._fingerprint = b""
         self._not_found_again = NEVER_FOUND if can_read else NOT_FOUND_AGAIN
         self.by_reading = 0
         """Contacts whose id was learned, or whose claim of one was proven, before anything was sent."""
@@ -103,8 +105,9 @@ class Preflight:
         await self._refuse_a_full_space()
         await self._prove_ids()
         await self._find_by_accepted_identity()
+        await self._read_forms()
         await self._at(self.hold)
-        await self.check_forms()
+        await self._at(hold_faulty, self._store, self._space.faults, run=self._run)
 
     def hold(self, keys: Collection[str] | None = None) -> None:
         """Hold whom the store alone tells to hold, among these keys or all (in the store's thread)."""
@@ -126,13 +129,21 @@ class Preflight:
             hold(self._store, edited, IDENTITY_CHANGED, run=self._run)
         hold_faulty(self._store, self._space.faults, run=self._run)
 
-    async def check_forms(self) -> int:
-        """Read the forms, if anybody answers one, and hold whom the space would drop; return how many."""
-        if not await self._at(needs_forms, self._store):
+    async def check_forms(self) -> bool:
+        """Read the forms again and hold whom the space would drop; say whether any form had changed."""
+        before = self._fingerprint
+        if await self._read_forms():
+            await self._at(self.hold)  # whoever is due again may have to be held for something else
+        await self._at(hold_faulty, self._store, self._space.faults, run=self._run)
+        return self._fingerprint != before
+
+    async def _read_forms(self) -> int:
+        """Read the forms, if anybody answers one; return how many of the problems they gave are closed."""
+        if not await self._at(needs_forms, self._store, verify=self._verify):
             return 0
         forms = await self._space.read_forms()
-        await self._at(keep_forms, self._store, forms)
-        return await self._at(hold_faulty, self._store, self._space.faults, run=self._run)
+        self._fingerprint = forms.fingerprint
+        return await self._at(keep_forms, self._store, forms)
 
     async def _refuse_a_full_space(self) -> None:
         if self._settings.identity.existing == "match" or await self._at(has_begun, self._store):
@@ -156,7 +167,7 @@ class Preflight:
                 for claim in page
                 if (one := seen.get(claim.wanted.id or 0)) is not None and claim.agrees(one)
             ]
-            self.by_reading += await self._at(learn_ids, self._store, proven)
+            self.by_reading += len(await self._at(learn_ids, self._store, proven))
 
     async def _find_by_accepted_identity(self) -> None:
         """Find contacts whose identity changed before their id was known by what they were accepted with."""
@@ -172,5 +183,7 @@ class Preflight:
                     found.append((changed.n, fitting[0].id))
                 else:
                     lost.append(changed.n)
-            self.by_reading += await self._at(learn_ids, self._store, found)
+            learned = await self._at(learn_ids, self._store, found)
+            self.by_reading += len(learned)
+            lost += [n for n, _ in found if n not in learned]
             await self._at(hold, self._store, lost, IDENTITY_CHANGED, run=self._run)

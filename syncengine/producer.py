@@ -166,6 +166,7 @@ class Producer:
         """Whether contacts that could have gone were left because of `cut_short`."""
         self._is_ending = False
         self._settled = 0
+        self._kept_back = 0  # times the gate let nobody through
         self._moved = asyncio.Event()
         stop.wakes(self._moved)
 
@@ -230,9 +231,10 @@ class Producer:
                 self.is_cut_short = True
                 return True
             after = page[-1].key
+            kept_back = self._kept_back
             is_waiting |= await self._send(page)
-            if self._gate is not None and self._gate.is_shut:
-                return True
+            if self._kept_back - kept_back == len(page) or (self._gate is not None and self._gate.is_shut):
+                return True  # whoever comes next would be kept back as well
         return is_waiting
 
     async def _send(self, page: list[Candidate]) -> bool:
@@ -306,7 +308,10 @@ class Producer:
         since = candidate.accepted_at
         if since is not None and self._clock.wall() < since + self._settle:
             return False  # what was accepted may still be queued, and would be created twice
-        return self._gate is None or self._gate.may_go(candidate)
+        if self._gate is None or self._gate.may_go(candidate):
+            return True
+        self._kept_back += 1
+        return False
 
     def _is_spent(self, candidate: Candidate) -> bool:
         """Say whether this run has given the contact up: two unknown results of one content."""

@@ -16,7 +16,7 @@ from syncengine.budget import BudgetClosedError
 from syncengine.canary import PARTIAL, WHOLE, Canary
 from syncengine.clock import Clock, Stop
 from syncengine.config import Settings
-from syncengine.errors import DestinationError, TransientError
+from syncengine.errors import DestinationError, RejectedError, TransientError
 from syncengine.findings import Findings
 from syncengine.identity import IdentityClass
 from syncengine.model import Candidate, Receipt, Result, Verdict
@@ -36,7 +36,7 @@ LOST_LIMIT = 3
 """Values that were not sent, were seen before and are gone, after which a run stops: Qomon clears fields."""
 
 FORMS_SECONDS = 60.0
-"""At least so long between two readings of the forms because of drops."""
+"""At least so long between two readings of the forms because of drops; doubled when they had not changed."""
 
 
 class Proving:
@@ -75,6 +75,7 @@ class Proving:
         self.findings = Findings()
         self.earlier: Counter[str] = Counter()
         self.doubts: Counter[str] = Counter()
+        self._doubts_held: set[int] = set()
         self.reasons: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
         self._looked_up: dict[int, bytes] = {}
@@ -83,12 +84,12 @@ class Proving:
         self._passes: list[str] = []
         self._suspects_forms = False
         self._forms_at = -math.inf
+        self._forms_pause = FORMS_SECONDS
         self._news = asyncio.Event()
         self._reads = _Reads(at, store, space, run)
         self._verifier = Verifier(
             space,
             self._reads,
-            run=run,
             clock=clock,
             stop=stop,
             deadline=settings.verify.deadline,
@@ -134,10 +135,11 @@ class Proving:
             await self._news.wait()
             self._news.clear()
             await self._note_passes()
-            if self._suspects_forms and self._clock.monotonic() - self._forms_at >= FORMS_SECONDS:
+            if self._suspects_forms and self._clock.monotonic() - self._forms_at >= self._forms_pause:
                 self._suspects_forms, self._forms_at = False, self._clock.monotonic()
                 with suppress(TransientError, BudgetClosedError):
-                    await self.preflight.check_forms()
+                    has_changed = await self.preflight.check_forms()
+                    self._forms_pause = FORMS_SECONDS if has_changed else 2 * self._forms_pause
 
     async def _note_passes(self) -> None:
         passes, self._passes = self._passes, []
@@ -166,14 +168,14 @@ class Proving:
         return PARTIAL if is_partial else WHOLE
 
     def may_go(self, candidate: Candidate) -> bool:
-        """Say whether the canary lets a contact go now."""
+        """Say whether a contact may go now: the canary lets it, and it was looked for if it is in doubt."""
+        if self._verify and candidate.in_doubt and candidate.n not in self._looked_up:
+            return False
         return self.canary.may_go(self.kind(candidate))
 
     def go(self, candidate: Candidate) -> None:
         """Take note that a contact is about to be sent."""
         self.canary.go(candidate.n, self.kind(candidate))
-        if self.canary.is_waiting and self._canary_since == math.inf:
-            self._canary_since = self._clock.monotonic()
         self._verifier.quiet(self.canary.is_waiting)
 
     def stay(self, candidate: Candidate) -> None:
@@ -195,36 +197,49 @@ class Proving:
         if not wanted or not self._verify:
             return
         leftovers = await self._at(awaiting.wanted_of, self._store, wanted)
-        seen = await self.space.look_up([leftover.wanted for leftover in leftovers])
+        try:
+            seen = await self.space.look_up([leftover.wanted for leftover in leftovers])
+        except TransientError:
+            return  # they are kept back: see may_go
+        except RejectedError:
+            seen = []  # nobody can be looked for: as if nobody were there
         settled = await self._reads.settle(seen, also=wanted)
         self.take_verdicts(settled)
         found = {one.n for one in settled if one.claim is Claim.DOUBT}
         for candidate in candidates:
             if candidate.n in wanted:
                 self._looked_up[candidate.n] = candidate.content_hash
-                self.doubts["seen" if candidate.n in found else "again"] += 1
+                self.doubts["again"] += candidate.n not in found
 
     def receipt(self, receipt: Receipt) -> None:
         """Take note of what became of a send."""
         self._verifier.accepted(receipt)
         n = receipt.change.n
+        if receipt.result is Result.ACCEPTED and self.canary.has(n):
+            self._canary_since = self._clock.monotonic()
         if receipt.result is Result.REJECTED:
             self._judge_canary(n, is_good=False)
         elif receipt.result is not Result.ACCEPTED:
             self.canary.come_back(n)
             self._looked_up.pop(n, None)
         if receipt.result is Result.IN_DOUBT:
-            self.doubts["held"] += 1
+            self._doubts_held.add(n)
+            self.doubts["held"] = len(self._doubts_held)
 
     # --- verdicts
 
     def take_verdicts(self, settled: Sequence[Settled]) -> None:
         """Count verdicts, and stop the run when they say so."""
+        self._verifier.note(settled)
         for one in settled:
             if one.is_of_earlier(self._run):
                 self.earlier[one.verdict.value] += 1
             else:
                 self._tally.settle(one.n, one.verdict)
+            if one.claim is Claim.DOUBT:
+                self.doubts["seen"] += 1
+                self._doubts_held.discard(one.n)
+                self.doubts["held"] = len(self._doubts_held)
             if one.verdict is not Verdict.DROPPED:
                 self.findings.add(one.names, one.differences)
             elif one.has_answers:
@@ -232,8 +247,12 @@ class Proving:
                 self._news.set()
             if one.reason:
                 self.reasons[one.reason] += 1
-            self._lost.update(one.lost)
-            self._judge_canary(one.n, is_good=one.verdict is Verdict.CONFIRMED)
+            if self._settings.run.send == "changed":
+                self._lost.update(one.lost)
+            if one.claim is Claim.UNNEEDED:
+                self.canary.come_back(one.n)
+            else:
+                self._judge_canary(one.n, is_good=one.verdict is Verdict.CONFIRMED)
         if self._lost.total() >= LOST_LIMIT:
             fields = ", ".join(sorted(self._lost))
             self._stop.set(
@@ -246,11 +265,8 @@ class Proving:
         self._judge()
 
     def earlier_counts(self) -> dict[str, int]:
-        """Return what became of contacts that earlier runs got accepted, and how many of them still wait."""
-        if not self._verify:
-            return {}
-        counts = {verdict.value: self.earlier[verdict.value] for verdict in Verdict}
-        return {**counts, "unconfirmed": self._verifier.earlier}
+        """Return what became of contacts that earlier runs got accepted."""
+        return {verdict.value: self.earlier[verdict.value] for verdict in Verdict}
 
     def most_frequent(self) -> str:
         """Return the most frequent reason of verdicts that are problems, with how many have it."""
@@ -280,7 +296,12 @@ class Proving:
         if self.canary.is_waiting and self._clock.monotonic() - self._canary_since > LATE_LIMIT:
             self.canary.give_up()
             if self.canary.has_failed:
-                self._stop_for_canary()
+                self._stop.set(
+                    "breaker",
+                    "nothing of the first contacts sent was seen in Qomon for "
+                    f"{LATE_LIMIT / 60:.0f} minutes; the rest was not sent and stays due. "
+                    "Run sync again when Qomon works off its queue",
+                )
 
 
 class _Reads:

@@ -72,7 +72,11 @@ def judge(contact: Unsettled, sights: Sequence[Seen], space: Space, *, is_final:
         return _judge_equal(contact, equal, is_final=is_final)
     if contact.claim is not Claim.AWAITING:
         return None
-    moved = [(seen, differences) for seen, differences in compared if has_moved(seen, contact.date)]
+    moved = [
+        (seen, differences)
+        for seen, differences in compared
+        if has_moved(seen, contact.date) and not _is_as_before(contact, seen, space)
+    ]
     if len(moved) == 1:
         seen, differences = moved[0]
         if is_final or _is_applied(contact, seen, differences):
@@ -83,6 +87,13 @@ def judge(contact: Unsettled, sights: Sequence[Seen], space: Space, *, is_final:
     if moved:
         return Judgement(Verdict.DIFFERS, twins=tuple(seen.id for seen, _ in moved))
     return Judgement(Verdict.DROPPED)
+
+
+def _is_as_before(contact: Unsettled, seen: Seen, space: Space) -> bool:
+    """Say whether a contact updated in the very second of the acceptance is what it was before the send."""
+    if not contact.applied or seen.updated is None or seen.updated >= int(contact.date) + 1:
+        return False
+    return not space.differences(contact.applied, seen)
 
 
 def has_moved(seen: Seen, date: float) -> bool:

@@ -20,17 +20,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 from syncengine.budget import BudgetClosedError
 from syncengine.clock import Clock, Stop
 from syncengine.errors import RejectedError, TransientError
 from syncengine.model import Receipt, Result
+from syncengine.reads import ProofStore
 from syncengine.seen import Seen, Space
-from syncengine.store.awaiting import Awaiting, Leftover
+from syncengine.store.awaiting import Leftover
 from syncengine.store.proof import Settled
-from syncengine.verdict import Claim
 from syncengine.waiting import Waiting
 
 OVERLAP = 60.0
@@ -52,6 +51,9 @@ WHILE_APPLIED = 8.0
 SECONDS_PER_CONTACT = 0.0005
 """A window that shows many contacts is worth waiting a little longer for, so that it shows all of them."""
 
+DATE_SECONDS = 1.0
+"""An answer's `Date` is a whole second: what it dates may be so much younger."""
+
 LATE_LIMIT = 900.0
 """Seconds after the last acceptance for which a late destination is waited for."""
 
@@ -72,37 +74,6 @@ SINGLE_FLOOR = 20
 """Single reads are at most this share of the run's contacts, and at least so many."""
 
 
-class ProofStore(Protocol):
-    """What the verifier asks of the store."""
-
-    def settle(
-        self,
-        seen: Sequence[Seen],
-        *,
-        also: Sequence[int] = (),
-        final: Mapping[int, bool] | None = None,
-        until: float = math.inf,
-    ) -> Awaitable[list[Settled]]:
-        """Settle who is among those seen, and those whose wait is over."""
-        ...
-
-    def leftovers(self, *, until: float, after: tuple[float, int], limit: int) -> Awaitable[list[Leftover]]:
-        """Return contacts accepted by `until` that wait for a read."""
-        ...
-
-    def dropped_before(self, *, after: int, limit: int) -> Awaitable[list[Leftover]]:
-        """Return contacts found dropped by an earlier run, to be looked for once more."""
-        ...
-
-    def looked_again(self, contacts: Sequence[int]) -> Awaitable[None]:
-        """Take note that they were."""
-        ...
-
-    def awaiting(self) -> Awaitable[Awaiting]:
-        """Return who waits for a read."""
-        ...
-
-
 class Verifier:
     """Reads back what was accepted, and tells `settled` what became of it.
 
@@ -115,7 +86,6 @@ class Verifier:
         space: Space,
         store: ProofStore,
         *,
-        run: int,
         clock: Clock,
         stop: Stop,
         deadline: float,
@@ -124,10 +94,9 @@ class Verifier:
     ) -> None:
         self._space = space
         self._store = store
-        self._run = run
         self._clock = clock
         self._stop = stop
-        self._deadline = deadline
+        self._deadline = deadline + DATE_SECONDS
         self._settled = settled
         self._until = until
         self._waiting = Waiting()
@@ -143,8 +112,8 @@ class Verifier:
         self._looked_at: dict[int, float] = {}  # contacts with an id that is not dead, and their acceptance
         self._moved = asyncio.Event()
         stop.wakes(self._moved)
-        self.earlier = 0
-        """Contacts that earlier runs got accepted and that still wait for a read."""
+        self._dates: dict[int, float] = {}  # whoever waits for a read, and when it was accepted
+        self._windows_from = -math.inf  # who was accepted before is only looked up
         self.is_unable = ""
         """Why nothing could be read, for people; empty while it can be."""
 
@@ -157,9 +126,28 @@ class Verifier:
         date = self._server_time() if receipt.date is None else receipt.date
         if self._is_quiet and not self._waiting.waiting:
             self._look_soon()
+        self._forget(receipt.change.n)  # accepted before, with another content: only the last one counts
+        self._dates[receipt.change.n] = date
         self._waiting.add(date)
         self._last_accepted = max(self._last_accepted, date)
         self._new += 1
+
+    def note(self, settled: Sequence[Settled]) -> None:
+        """Take note of contacts that are settled, whoever found it out."""
+        latest = self._seen_dates[-1][1]
+        for one in settled:
+            self._forget(one.n)
+            if one.shows_progress:
+                latest = max(latest, one.date)
+        if latest > self._seen_dates[-1][1]:
+            self._seen_dates.append((self._clock.monotonic(), latest))
+            while len(self._seen_dates) > 2 and self._seen_dates[1][0] <= self._clock.monotonic() - REST:
+                self._seen_dates.popleft()
+
+    def _forget(self, n: int) -> None:
+        date = self._dates.pop(n, None)
+        if date is not None and date >= self._windows_from:
+            self._waiting.settle(date)
 
     def quiet(self, is_quiet: bool) -> None:
         """Take note whether nothing is being sent now: then the rest is read by and by, as it is applied."""
@@ -185,13 +173,28 @@ class Verifier:
     async def run(self) -> None:
         """Read until closed and everybody is settled, or nobody who is left can be. Errors pass through."""
         try:
-            await self._settle_earlier()
+            await self._settle_what_was_left()
             while not self._stop.is_set and not self._is_done():
                 await self._step()
         except BudgetClosedError:
             pass  # the order to stop came first
         except RejectedError as error:
             self.is_unable = f"Qomon refused to be read ({error})"
+
+    async def _settle_what_was_left(self) -> None:
+        """Settle what earlier runs left, however long it takes until it can be read."""
+        while not self._stop.is_set:
+            try:
+                await self._settle_earlier()
+                while await self._look_up_overdue():
+                    pass
+            except TransientError as error:
+                if self._is_over:
+                    self.is_unable = f"Qomon could not be read ({error})"
+                    return
+                await self._stop.sleep(LONGEST_WAIT, until=self._moved)
+            else:
+                return
 
     async def _step(self) -> None:
         try:
@@ -220,7 +223,7 @@ class Verifier:
     def _is_done(self) -> bool:
         if not self._is_over:
             return False
-        return not (self._waiting.waiting or self.earlier) or self._is_given_up()
+        return not self._dates or self._is_given_up()
 
     def _is_given_up(self) -> bool:
         """Say whether whoever is left cannot be settled in this run any more."""
@@ -268,7 +271,7 @@ class Verifier:
     async def _look_up_overdue(self) -> bool:
         """Look up some of those whose deadline is over; say whether there may be more."""
         until = min(self._server_time() - self._deadline, self._surely_passed())
-        if not (self._waiting.waiting or self.earlier) or until <= 0:
+        if not self._dates or until <= 0:
             return False
         found = await self._store.leftovers(until=until, after=(-math.inf, 0), limit=LOOKED_UP)
         if not found:
@@ -282,7 +285,7 @@ class Verifier:
     async def _look_for_dead_ids(self) -> None:
         """Settle contacts of which not even the id exists any more: no patience brings them back."""
         until = self._server_time() - self._deadline
-        if not self._is_quiet or not (self._waiting.waiting or self.earlier):
+        if not self._is_quiet or not self._dates:
             return
         overdue = await self._store.leftovers(until=until, after=(-math.inf, 0), limit=LOOKED_UP)
         suspects = [
@@ -340,15 +343,20 @@ class Verifier:
             await self._settle(seen, also=[leftover.n for leftover in found])
             await self._store.looked_again([leftover.n for leftover in found])
         left = await self._store.awaiting()
-        self.earlier, self._last_accepted = left.total, left.last
+        self._last_accepted = left.last
+        self._windows_from = self._server_time() - LATE_LIMIT
         if left.seen:
             self._seen_dates.append((-math.inf, left.seen))
-        if self.earlier > MANY:
+        if left.total > MANY:
             async for seen in self._space.updated(left.first - 1, left.last + OVERLAP):
                 await self._settle(seen)
         place, until = (-math.inf, 0), self._server_time()
         while page := await self._store.leftovers(until=until, after=place, limit=LOOKED_UP):
             place = (page[-1].date, page[-1].n)
+            for leftover in page:
+                self._dates[leftover.n] = leftover.date
+                if leftover.date >= self._windows_from:
+                    self._waiting.add(leftover.date)
             seen = await self._space.look_up([leftover.wanted for leftover in page])
             await self._settle(seen, also=[leftover.n for leftover in page])
 
@@ -364,20 +372,6 @@ class Verifier:
     ) -> int:
         """Settle who is among those seen; return how many."""
         settled = await self._store.settle(seen, also=also, final=final, until=until)
-        latest = self._seen_dates[-1][1]
-        for one in settled:
-            if one.claim is not Claim.AWAITING:
-                continue
-            if one.is_of_earlier(self._run):
-                self.earlier -= 1
-            else:
-                self._waiting.settle(one.date)
-            if one.shows_progress:
-                latest = max(latest, one.date)
-        if latest > self._seen_dates[-1][1]:
-            self._seen_dates.append((self._clock.monotonic(), latest))
-            while len(self._seen_dates) > 2 and self._seen_dates[1][0] <= self._clock.monotonic() - REST:
-                self._seen_dates.popleft()
         if settled:
             self._settled(settled)
         return len(settled)

@@ -10,6 +10,10 @@ WORTH_READING = 0.1
 """Share of a window's contacts that must still wait: below, look-ups of 50 are cheaper."""
 
 
+CHEAP = 500
+"""Contacts that one page shows together with whoever else was updated: worth a token for a single one."""
+
+
 @dataclass(slots=True)
 class _Second:
     """Contacts accepted in one second of the server's clock, and how many of them still wait."""
@@ -48,8 +52,9 @@ class Waiting:
     def window(self, low: float) -> tuple[float, int]:
         """Return where a window should begin, not before `low`, and how many contacts of ours it may show.
 
-        The earliest second from which on at least `WORTH_READING` of the contacts still wait; infinity when
-        there is none. Who was accepted before `low` and still waits may be applied later, and be shown.
+        The earliest second from which on at least `WORTH_READING` of the contacts still wait, or no more than
+        `CHEAP` were accepted; infinity when there is none. Who was accepted before `low` and still waits may
+        be applied later, and be shown.
         """
         accepted = waiting = shown = 0
         best = (math.inf, 0)
@@ -58,7 +63,7 @@ class Waiting:
             accepted += count.accepted
             waiting += count.waiting
             shown += count.accepted if second >= int(low) else count.waiting
-            if waiting and waiting >= WORTH_READING * accepted:
+            if waiting and (waiting >= WORTH_READING * accepted or accepted <= CHEAP):
                 best = (max(float(second), low), shown)
         return best
 

@@ -113,7 +113,7 @@ ref,surname,mail,Job,languages,consents: Newsletter,Level of Support,unknown,com
 
 @pytest.fixture(name="space", scope="module")
 def _space() -> Iterator[dict[str, str]]:
-    with sandbox("--lag", "0", "--burst", "10000") as environment:
+    with sandbox("--lag", "0", "--search-lag", "0", "--burst", "10000") as environment:
         yield environment
 
 
@@ -134,7 +134,7 @@ def test_what_init_matches_with_a_space_arrives_there(tmp_path: Path, space: dic
     assert "custom_fields.Size" in told["forms"]
     del program.environment["SYNCENGINE_DESTINATION_BASE_URL"]  # the file has learned it
     assert program.ok("doctor")["ok"] is True
-    assert program.ok("sync")["accepted"] == 3
+    assert program.ok("sync")["confirmed"] == 3
 
     with urllib.request.urlopen(f"{space['SYNCENGINE_DESTINATION_BASE_URL']}/_sandbox/contacts") as answer:
         stored = json.load(answer)["contacts"]

@@ -18,11 +18,13 @@ def test_the_demo_proves_itself_and_keeps_what_it_made(tmp_path: Path) -> None:
     found = program.ok("demo", "--contacts", "300", "--keep", "kept")
     assert found["proven"] is True
     assert [one["sent"] for one in found["syncs"]] == [300, 40, 0]
+    assert [one["confirmed"] for one in found["syncs"]] == [300, 40, 0]
+    assert [(one["outcome"], one["exit"]) for one in found["syncs"]] == [("done", 0)] * 3
     assert [one["equal"] for one in found["proofs"]] == [300, 303, 303]
     assert found["seconds_at_qomon"] == 20
     assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700
     kept = Program(tmp_path / "kept")
-    assert kept.ok("status")["contacts"] == {"accepted": 303}
+    assert kept.ok("status")["contacts"] == {"confirmed": 303}
     assert "exists already" in program.ok("demo", "--keep", "kept", code=2)["error"]
 
 
@@ -32,6 +34,9 @@ def test_the_demo_tells_each_step_with_its_command(tmp_path: Path) -> None:
     for shown in ("syncengine init members.csv", "syncengine load", "syncengine plan", "syncengine sync"):
         assert f"\n$ {shown}\n" in ended.out
     assert "Proof: 100 of 100 contacts in the local Qomon equal the file" in ended.out
+    assert re.search(r"\n  confirmed +100 +seen in Qomon as sent\n", ended.out)
+    assert "Sent 40, all 40 seen in Qomon as sent, unchanged 63" in ended.out
+    assert re.search(r"\n  first sync +100 sent +100 confirmed, 0 repeats", ended.out)
     assert re.search(r"At Qomon's 10 a second the same takes", ended.out)
     assert "The local Qomon held exactly what the file says, each time." in ended.out
     assert list(tmp_path.iterdir()) == []

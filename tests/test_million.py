@@ -41,6 +41,7 @@ def test_a_million_rows_load_and_sync_in_150_mb_and_unchanged_they_send_nothing(
         again = _sync(tmp_path, server.base_url, server.api_key)
     print({"first": first, "again": again})
     assert (first["new"], first["accepted"], first["remaining"]) == (ROWS, ROWS, 0)
+    assert (first["unconfirmed"], first["held"], first["problems_open"]) == (ROWS, 0, 0)  # not read back
     assert (again["unchanged"], again["selected"], again["requests"]) == (ROWS, 0, 0)
     assert first["peak_mb"] <= PEAK_MB
     assert again["peak_mb"] <= PEAK_MB

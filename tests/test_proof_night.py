@@ -17,7 +17,7 @@ FORMS = """{"forms": [
   {"type": "custom_fields", "id": 12, "label": "Tier", "widget": "radio",
    "options": [{"id": 1, "label": "gold", "value": "G"}, {"id": 2, "label": "silver", "value": "S"}]},
   {"type": "consent", "id": 13, "label": "Newsletter", "widget": "radio",
-   "options": [{"id": 3, "label": "By e-mail", "value": "yes"}, 
+   "options": [{"id": 3, "label": "By e-mail", "value": "yes"},
                {"id": 4, "label": "Refusal", "value": "no"}]},
   {"type": "custom_fields", "id": 14, "label": "Languages", "widget": "checkbox",
    "options": [{"id": 5, "label": "French", "value": "fr"}, {"id": 6, "label": "English", "value": "en"}]}

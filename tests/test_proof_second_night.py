@@ -92,7 +92,7 @@ async def test_who_says_that_the_source_is_right_sends_the_field_again(tmp_path:
 async def test_a_dropped_change_and_a_later_one_both_arrive_in_the_end(tmp_path: Path) -> None:
     """Phone dropped, then the city changed."""
     table = '[[fault]]\nendpoint = "upsert"\nkind = "drop"\nafter = 3\ncount = 1\n'
-    async with world(tmp_path, faults=table, verify=True) as w:
+    async with world(tmp_path, faults=table, verify=True, clock=fast_clock(10)) as w:
         w.verify_settings = {"deadline": 0.5}
         base = [person(number) for number in range(2)]
         w.write(base)
@@ -123,7 +123,7 @@ async def test_a_dropped_contact_is_looked_for_once_more_and_found_if_it_came_la
     table = (
         '[[fault]]\nendpoint = "upsert"\nkind = "late"\nseconds = 3600\nwhere = { firstname = "Vorname1" }\n'
     )
-    async with world(tmp_path, faults=table, verify=True) as w:
+    async with world(tmp_path, faults=table, verify=True, clock=fast_clock(10)) as w:
         w.verify_settings = {"deadline": 0.5}
         w.write(person(number) for number in range(3))
         report = await w.sync()
@@ -135,14 +135,14 @@ async def test_a_dropped_contact_is_looked_for_once_more_and_found_if_it_came_la
 
 
 async def test_a_dead_id_is_named_and_released_by_rematch(tmp_path: Path) -> None:
-    async with world(tmp_path, verify=True) as w:
+    async with world(tmp_path, verify=True, clock=fast_clock(10)) as w:
         w.verify_settings = {"deadline": 0.5}
         w.write(person(number) for number in range(3))
         await w.sync()
         await w.client.send("POST", "/_sandbox/staff", {"act": "delete", "id": ids(w)["m00001"]})
         w.write(person(number, phone="0611111111") for number in range(3))
         report = await w.sync()
-        assert (report.confirmed, report.dropped, report.exit) == (2, 1, 3)
+        assert (report.confirmed, report.dropped, report.exit) == (2, 1, 3), report.as_json()
         (problem,) = open_problems(w)
         assert (problem["key"], problem["reason"]) == ("m00001", "its Qomon id does not exist any more")
         assert "--rematch" in problem["remedy"]

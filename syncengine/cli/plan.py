@@ -81,7 +81,7 @@ def _why_it_stops(found: dict[str, Any]) -> str:
 
 def _forms(found: dict[str, Any]) -> str:
     """Say by which forms the answers were checked."""
-    match found["forms"]:
+    match found.get("forms"):
         case "kept":
             return (
                 f"Answers were checked by the forms of {stamp(found['forms_at'])}: Qomon could not be asked."

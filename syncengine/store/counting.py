@@ -56,7 +56,7 @@ def needs_reading(store: Store, *, verify: bool) -> bool:
                 "OR EXISTS (SELECT 1 FROM intents WHERE unknown_hash IS NOT NULL)"
             ).fetchone()[0]
         )
-    return bool(found) or needs_forms(store)
+    return bool(found) or needs_forms(store, verify=verify)
 
 
 def has_begun(store: Store) -> bool:

@@ -49,14 +49,14 @@ def keep_forms(store: Store, forms: KeptForms) -> int:
         return close_problems(connection, _FORM_PROBLEM, (WOULD_BE_DROPPED,))
 
 
-def needs_forms(store: Store) -> bool:
-    """Say whether somebody answers forms who is due, waits for a read, or is held because of them."""
+def needs_forms(store: Store, *, verify: bool) -> bool:
+    """Say whether somebody answers forms who is due, held because of them, or (`verify`) to be read back."""
     with store.reading() as connection:
         return any(
             connection.execute(f"SELECT 1 FROM contacts WHERE {condition} LIMIT 1", parameters).fetchone()
             for condition, parameters in (
                 (f"{DUE} AND {HAD_ANSWERS}", ()),
-                (f"awaiting = 1 AND {HAD_ANSWERS}", ()),
+                (f"{'awaiting = 1' if verify else '0'} AND {HAD_ANSWERS}", ()),
                 (f"{OPEN_PROBLEM} AND {_FORM_PROBLEM}", (WOULD_BE_DROPPED,)),
             )
         )
@@ -92,7 +92,8 @@ def _answering(store: Store) -> Iterator[list[tuple[int, bytes]]]:
         with store.reading() as connection:
             rows = connection.execute(
                 f"SELECT n, content, key FROM contacts WHERE {DUE} AND {HAS_ANSWERS} "
-                "AND released_hash IS NOT content_hash AND key > ? ORDER BY key LIMIT ?",
+                "AND released_hash IS NOT content_hash "
+                "AND n NOT IN (SELECT n FROM intents WHERE open = 1) AND key > ? ORDER BY key LIMIT ?",
                 (after, PAGE_ROWS),
             ).fetchall()
         if not rows:

@@ -47,15 +47,16 @@ def claimed_ids(store: Store, after: str, limit: int) -> list[IdClaim]:
     return claims
 
 
-def learn_ids(store: Store, found: Sequence[tuple[int, int]]) -> int:
-    """Take note of ids that a read has shown, unless another key has them; return how many were taken."""
+def learn_ids(store: Store, found: Sequence[tuple[int, int]]) -> set[int]:
+    """Take note of ids that a read has shown, unless another key has them; return whose were taken."""
     with store.writing() as connection:
-        return sum(
-            connection.execute(
+        return {
+            n
+            for n, id_ in found
+            if connection.execute(
                 f"UPDATE contacts SET remote_id = ?1, identity = {IdentityClass.CONFIRMED.value} "
                 "WHERE n = ?2 AND remote_id IS NULL AND NOT EXISTS "
                 "(SELECT 1 FROM contacts o WHERE o.remote_id = ?1 AND o.remote_id IS NOT NULL)",
                 (id_, n),
             ).rowcount
-            for n, id_ in found
-        )
+        }

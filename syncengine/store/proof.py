@@ -31,7 +31,7 @@ from syncengine.store.unsettled import (
     owned_ids,
     rows_of,
 )
-from syncengine.verdict import Claim, Judgement, Unsettled, judge, names_of
+from syncengine.verdict import Claim, Judgement, Unsettled, has_moved, judge, names_of
 
 WITHDRAWABLE = frozenset({"consents", "black_list"})
 """Fields whose removal in the source is a problem as long as Qomon still shows them."""
@@ -55,11 +55,12 @@ class Settled:
     lost: tuple[str, ...] = ()
     reason: str = ""
     has_answers: bool = False
+    has_moved: bool = False
 
     @property
     def shows_progress(self) -> bool:
         """Whether it shows that what was accepted with it is applied by now."""
-        return self.claim is Claim.AWAITING and self.verdict is not Verdict.DROPPED
+        return self.claim is Claim.AWAITING and self.has_moved
 
     def is_of_earlier(self, run: int) -> bool:
         """Say whether an earlier run than this got it accepted."""
@@ -92,15 +93,19 @@ def settle_seen(
         owned |= owned_ids(connection, [one.id for one in seen])
         sights = Sights(seen, owned)
         writer = _Writer(connection, space, run=run, now=now)
-        for row in rows.values():
-            for claim in row.claims():
-                is_final = row.n in final and claim.date <= until
-                judgement = _judged(row, claim, sights, space, is_final=is_final)
-                if judgement is not None:
+        done: set[int] = set()
+        for is_equal in (True, False):  # who is seen as sent first: nobody else may take their contacts
+            for row in rows.values():
+                for claim in () if row.n in done else row.claims():
+                    is_final = row.n in final and claim.date <= until
+                    judgement = _judged(row, claim, sights, space, is_final=is_final)
+                    if judgement is None or (is_equal and judgement.verdict is not Verdict.CONFIRMED):
+                        continue
                     if judgement.seen is not None:
                         sights.taken.add(judgement.seen.id)
                     is_dead = final.get(row.n, False)
                     settled.append(writer.write(row, claim, judgement, is_dead=is_dead))
+                    done.add(row.n)
                     break
         if free := sights.free():
             settled += writer.list_twins(free)
@@ -116,7 +121,7 @@ def _judged(row: Row, claim: Unsettled, sights: Sights, space: Space, *, is_fina
     if row.remote_id is None and not found and not is_final:
         return None
     is_lost = is_final and not found and claim.claim is Claim.AWAITING and row.remote_id is None
-    if is_lost and len(renamed := sights.renamed(claim)) == 1:
+    if is_lost and not row.shares_mail and len(renamed := sights.renamed(claim)) == 1:
         differences = tuple(space.differences(claim.content, renamed[0]))
         return Judgement(Verdict.DIFFERS, renamed[0], differences)
     judgement = judge(claim, found, space, is_final=is_final)
@@ -160,6 +165,7 @@ class _Writer:
             judgement.lost,
             reason,
             has_answers(claim.content),
+            judgement.seen is not None and has_moved(judgement.seen, claim.date),
         )
 
     def list_twins(self, seen: Sequence[Seen]) -> list[Settled]:
@@ -189,7 +195,8 @@ class _Writer:
     def _drop(self, row: Row, claim: Unsettled, reason: str) -> None:
         self._execute(
             "UPDATE contacts SET accepted_hash = applied_hash, accepted = applied, awaiting = 0, "
-            "confirmed_hash = nullif(confirmed_hash, content_hash), look_again = ? WHERE n = ?",
+            "confirmed_hash = CASE WHEN ?1 THEN nullif(confirmed_hash, content_hash) "
+            "ELSE confirmed_hash END, look_again = ?1 WHERE n = ?2",
             (claim.is_current, row.n),
         )
         self._set_problem(row, claim, "dropped", reason, {})

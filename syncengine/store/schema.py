@@ -16,6 +16,9 @@ problem is open for exactly this content."""
 WEAKEST = "min(coalesce(unknown_identity, identity, 0), coalesce(identity, 0))"
 """Of an intent: the weakest identity class that attempts without a definite answer sent."""
 
+UNKNOWN = "CASE WHEN coalesce(unknown_hash, content_hash) = content_hash THEN content_hash ELSE x'' END"
+"""Of an intent: the content that attempts without a definite answer sent; of several, what equals none."""
+
 _PLACED = (
     "SELECT n, notes, place, in_flight FROM (SELECT n, notes, run, "
     "row_number() OVER (PARTITION BY run ORDER BY rank) AS place FROM intents WHERE open = 1) "

@@ -24,7 +24,7 @@ from syncengine.store.intents import close_intents, withdraw
 from syncengine.store.loading import apply_staged, clear_staging, finish_load
 from syncengine.store.notes import note_digests
 from syncengine.store.proof import Settled, settle_unneeded
-from syncengine.store.schema import DUE, WEAKEST
+from syncengine.store.schema import DUE, UNKNOWN, WEAKEST
 from syncengine.store.staging import key_digest
 from syncengine.store.store import Store
 
@@ -117,6 +117,9 @@ def claim(
             if space is not None and remote_id is not None and unknown_hash in (None, candidate.content_hash):
                 partial = _partial(content, candidate.content_hash, row[4:])
             notes = _fresh_notes(connection, candidate.n, content)
+            is_unseen = bool(row[8]) and row[5] != candidate.content_hash
+            if partial == NOTHING and is_unseen:
+                partial = None  # another content was accepted and not seen: only a send and a read settle it
             if partial == NOTHING and space is not None and not notes and not in_doubt:
                 claimed.unneeded.append(settle_unneeded(connection, space, candidate.n, run, store.now()))
                 continue
@@ -232,7 +235,7 @@ def settle(store: Store, batch: Batch, *, run: int) -> None:
         )
         unknown = [r.change.n for r in (*by[Result.UNKNOWN], *by[Result.IN_DOUBT])]
         many(
-            "UPDATE intents SET unknown_hash = content_hash, unknown_at = ?, "
+            f"UPDATE intents SET unknown_hash = {UNKNOWN}, unknown_at = ?, "
             f"unknown_identity = {WEAKEST}, open = 0 WHERE n = ?",
             [(now, n) for n in unknown],
         )

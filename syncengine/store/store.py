@@ -46,7 +46,7 @@ from syncengine.store.intents import withdraw
 from syncengine.store.loading import finish_load
 from syncengine.store.lock import RunLock
 from syncengine.store.rehash import rehash
-from syncengine.store.schema import CRASHES_ALONE, NEVER_SENT, WEAKEST, migrations
+from syncengine.store.schema import CRASHES_ALONE, NEVER_SENT, UNKNOWN, WEAKEST, migrations
 
 ANOTHER_KEY = (
     "nothing was sent. If the new key opens the same space, run syncengine sync --same-space once; "
@@ -311,7 +311,7 @@ class Store:
             (self.now(),),
         )
         connection.execute(
-            "UPDATE intents SET open = 0, unknown_hash = content_hash, unknown_at = ?, "
+            f"UPDATE intents SET open = 0, unknown_hash = {UNKNOWN}, unknown_at = ?, "
             f"unknown_identity = {WEAKEST} WHERE open = 1",
             (self.now(),),
         )

@@ -17,7 +17,9 @@ from syncengine.verdict import Claim, Unsettled
 UNSETTLED = (
     "c.n, c.key, c.remote_id, c.content, c.content_hash, c.accepted, c.accepted_hash, c.applied, "
     "c.applied_hash, c.accepted_date, c.awaiting, c.in_doubt, c.look_again, "
-    "c.problem_hash IS c.content_hash, i.unknown_hash, i.unknown_at"
+    "c.problem_hash IS c.content_hash, i.unknown_hash, i.unknown_at, "
+    "c.mail <> '' AND (SELECT count(*) FROM (SELECT 1 FROM contacts o WHERE o.mail = c.mail AND o.mail <> '' "
+    "LIMIT 2)) > 1"
 )
 SETTLED_BEFORE = (
     "c.awaiting = 0 AND c.in_doubt = 0 AND c.accepted_hash = c.content_hash "
@@ -55,6 +57,7 @@ class Row:
             self.has_problem,
             unknown_hash,
             self.unknown_at,
+            self.shares_mail,
             self.run,
         ) = row
         self.accepted = self.content if accepted is None else accepted
@@ -116,7 +119,13 @@ class Sights:
         if not mail and not name:
             return self._created(contact, space)
         near = {one.id: one for one in (*self._by_mail.get(mail, ()), *self._by_name.get(name, ()))}
-        return [one for one in near.values() if one.id not in self.taken and space.fits(contact.content, one)]
+        return [
+            one
+            for one in near.values()
+            if one.id not in self.taken
+            and not (mail and one.mail and one.mail != mail)  # a namesake, not what this send made
+            and space.fits(contact.content, one)
+        ]
 
     def _created(self, contact: Unsettled, space: Space) -> list[Seen]:
         """Return whom a contact that nothing identifies can have created: equal in everything, and new.

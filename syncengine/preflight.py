@@ -123,11 +123,10 @@ class Preflight:
         """Hold what was edited during the run and must not go (in the store's thread)."""
         self.hold(keys)
         after = ""
-        while page := changed_identities(self._store, after, LOOKED_UP):
+        while page := changed_identities(self._store, after, LOOKED_UP, keys=keys):
             after = page[-1].key
-            edited = [changed.n for changed in page if changed.key in keys]
-            hold(self._store, edited, IDENTITY_CHANGED, run=self._run)
-        hold_faulty(self._store, self._space.faults, run=self._run)
+            hold(self._store, [changed.n for changed in page], IDENTITY_CHANGED, run=self._run)
+        hold_faulty(self._store, self._space.faults, run=self._run, keys=keys)
 
     async def check_forms(self) -> bool:
         """Read the forms again and hold whom the space would drop; say whether any form had changed."""

@@ -354,11 +354,14 @@ class Verifier:
         while page := await self._store.leftovers(until=until, after=place, limit=LOOKED_UP):
             place = (page[-1].date, page[-1].n)
             for leftover in page:
-                self._dates[leftover.n] = leftover.date
-                if leftover.date >= self._windows_from:
+                if leftover.n not in self._dates and leftover.date >= self._windows_from:
                     self._waiting.add(leftover.date)
-            seen = await self._space.look_up([leftover.wanted for leftover in page])
-            await self._settle(seen, also=[leftover.n for leftover in page])
+                self._dates[leftover.n] = leftover.date
+            # Of many, those accepted just now are shown by windows as well, and cheaper.
+            asked = [one for one in page if left.total <= MANY or one.date < self._windows_from]
+            if asked:
+                seen = await self._space.look_up([leftover.wanted for leftover in asked])
+                await self._settle(seen, also=[leftover.n for leftover in asked])
 
     # --- verdicts
 

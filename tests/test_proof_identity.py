@@ -221,3 +221,18 @@ async def test_several_that_fit_are_listed_and_none_is_guessed(tmp_path: Path) -
         async with w.engine() as engine:
             await engine.verify(everybody=True)
         assert reasons(w) == {"m00000": "twins in Qomon"}
+
+
+async def test_a_mail_edited_while_its_contact_is_still_unseen_makes_no_twin(tmp_path: Path) -> None:
+    async with world(tmp_path, verify=True, lag=0.6) as w:
+        w.write(person(number) for number in range(3))
+        async with w.engine() as engine:
+            running = asyncio.create_task(engine.sync())
+            await w.saw(lambda stats: stats["requests"].get("upsert", 0) >= 3)
+            await engine.put([person(0, mail="new@canary.example")])
+            await running
+        await w.history()
+        report = await w.sync(load=False)
+        contacts = {contact["id"]: contact["mail"] for contact in await w.contacts()}
+        assert contacts[ids(w)["m00000"]] == "new@canary.example"
+        assert (len(contacts), report.problems_open, report.remaining) == (3, 0, 0)

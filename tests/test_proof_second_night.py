@@ -227,7 +227,7 @@ async def test_renamed_options_are_noticed_by_the_first_drop_and_the_rest_is_hel
 
 
 async def test_staff_at_work_is_seen(tmp_path: Path) -> None:
-    async with world(tmp_path, verify=True, lag=0.3, forms=forms_file(tmp_path)) as w:
+    async with world(tmp_path, verify=True, lag=0.3, search_lag=1.0, forms=forms_file(tmp_path)) as w:
         w.write([person(0, **tier("gold"))])
         staff_at_work = StaffAtWork(w, {"p0@canary.example"})
         staff_at_work.edited.add("somebody")

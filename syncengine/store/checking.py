@@ -259,17 +259,20 @@ class ChangedIdentity:
     content: Mapping[str, Any] = field(repr=False)
 
 
-def changed_identities(store: Store, after: str, limit: int) -> list[ChangedIdentity]:
+def changed_identities(
+    store: Store, after: str, limit: int, *, keys: Collection[str] | None = None
+) -> list[ChangedIdentity]:
     """Return due contacts with keys above `after` whose identity changed before their id was known.
 
-    Up to `limit`, in key order; none at the end.
+    Up to `limit`, in key order; none at the end. `keys`: of these alone.
     """
     found: list[ChangedIdentity] = []
     condition = (
         "remote_id IS NULL AND accepted_at IS NOT NULL AND accepted IS NOT NULL "
         "AND accepted_hash IS NOT content_hash"
     )
-    pages = _pages(store, "key, n, accepted, content", condition, READ_ROWS, after=after, also_released=True)
+    columns = "key, n, accepted, content"
+    pages = _pages(store, columns, condition, READ_ROWS, after=after, keys=keys, also_released=True)
     for rows in pages:
         for key, n, accepted, content in rows:
             one = ChangedIdentity(n, key, orjson.loads(accepted), orjson.loads(content))

@@ -5,7 +5,7 @@ Functions of an open `Store`. Which answers are wrong is decided by whoever is p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -62,10 +62,19 @@ def needs_forms(store: Store, *, verify: bool) -> bool:
         )
 
 
-def hold_faulty(store: Store, faults: Callable[[Mapping[str, Any]], list[Fault]], *, run: int) -> int:
-    """Hold due contacts that the space would drop for an answer, unless released; return how many."""
+def hold_faulty(
+    store: Store,
+    faults: Callable[[Mapping[str, Any]], list[Fault]],
+    *,
+    run: int,
+    keys: Collection[str] | None = None,
+) -> int:
+    """Hold due contacts that the space would drop for an answer, unless released; return how many.
+
+    `keys`: of these alone; None: of all.
+    """
     held = 0
-    for page in _answering(store):
+    for page in _answering(store, keys):
         found = [(n, faults(orjson.loads(content))) for n, content in page]
         wrong = [(n, fault) for n, fault in found if fault]
         if not wrong:
@@ -85,16 +94,19 @@ def hold_faulty(store: Store, faults: Callable[[Mapping[str, Any]], list[Fault]]
     return held
 
 
-def _answering(store: Store) -> Iterator[list[tuple[int, bytes]]]:
+def _answering(store: Store, keys: Collection[str] | None) -> Iterator[list[tuple[int, bytes]]]:
     """Yield, in pages, the due contacts that answer forms and were not released."""
     after = ""
+    only = "" if keys is None else "AND key IN (SELECT value FROM json_each(:keys))"
+    asked = orjson.dumps(sorted(keys or ())).decode()
     while True:
         with store.reading() as connection:
             rows = connection.execute(
                 f"SELECT n, content, key FROM contacts WHERE {DUE} AND {HAS_ANSWERS} "
                 "AND released_hash IS NOT content_hash "
-                "AND n NOT IN (SELECT n FROM intents WHERE open = 1) AND key > ? ORDER BY key LIMIT ?",
-                (after, PAGE_ROWS),
+                f"AND n NOT IN (SELECT n FROM intents WHERE open = 1) {only} AND key > :after "
+                "ORDER BY key LIMIT :page",
+                {"after": after, "page": PAGE_ROWS, "keys": asked},
             ).fetchall()
         if not rows:
             return

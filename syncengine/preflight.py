@@ -97,8 +97,6 @@ class Preflight:
         self._verify = can_read
         self._fingerprint = b""
         self._not_found_again = NEVER_FOUND if can_read else NOT_FOUND_AGAIN
-        self.by_reading = 0
-        """Contacts whose id was learned, or whose claim of one was proven, before anything was sent."""
 
     async def run(self) -> None:
         """Look at everything that is due. Errors of the space pass through."""
@@ -166,7 +164,7 @@ class Preflight:
                 for claim in page
                 if (one := seen.get(claim.wanted.id or 0)) is not None and claim.agrees(one)
             ]
-            self.by_reading += len(await self._at(learn_ids, self._store, proven))
+            await self._at(learn_ids, self._store, proven)
 
     async def _find_by_accepted_identity(self) -> None:
         """Find contacts whose identity changed before their id was known by what they were accepted with."""
@@ -183,6 +181,5 @@ class Preflight:
                 else:
                     lost.append(changed.n)
             learned = await self._at(learn_ids, self._store, found)
-            self.by_reading += len(learned)
             lost += [n for n, _ in found if n not in learned]
             await self._at(hold, self._store, lost, IDENTITY_CHANGED, run=self._run)

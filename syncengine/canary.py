@@ -2,15 +2,23 @@
 
 A kind is new when nothing of it was ever settled well: the first sends to a space, the first after a changed
 mapping, the first partial bodies. Twenty wrong ones can be mended by hand, a hundred thousand cannot.
+
+The last of the twenty may have been dropped: then nobody accepted later can be seen, and for all one knows
+the destination is only late. So one contact more is let through as a probe, and another if that is not seen
+either: one that is seen shows that those before it were passed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 SIZE = 20
 FAILURES = 5
 """Of `SIZE` first contacts so many rejected, dropped or differing ones stop the run."""
+
+PROBES = 3
+"""Contacts let through besides `SIZE`, one after the other."""
 
 WHOLE, PARTIAL = "whole", "partial"
 
@@ -23,18 +31,44 @@ class Canary:
 
     def __init__(self, passed: Collection[str]) -> None:
         self._passed = set(passed)
-        self._open: dict[str, set[int]] = {WHOLE: set(), PARTIAL: set()}
+        self._open: dict[str, dict[int, float]] = {WHOLE: {}, PARTIAL: {}}  # and when it was accepted
         self._settled = {WHOLE: 0, PARTIAL: 0}
+        self._good = {WHOLE: 0, PARTIAL: 0}
+        self._probes = {WHOLE: 0, PARTIAL: 0}
         self.failed = 0
 
     def may_go(self, kind: str) -> bool:
         """Say whether a contact of this kind may be sent now."""
-        return kind in self._passed or len(self._open[kind]) + self._settled[kind] < SIZE
+        if kind in self._passed:
+            return True
+        return len(self._open[kind]) + self._settled[kind] < SIZE + self._probes[kind]
 
     def go(self, n: int, kind: str) -> None:
         """Take note that a contact is sent, or about to be."""
         if kind not in self._passed:
-            self._open[kind].add(n)
+            self._open[kind][n] = math.inf
+
+    def accept(self, n: int, date: float) -> None:
+        """Take note that a contact was accepted at `date`, by the server's clock."""
+        for waiting in self._open.values():
+            if n in waiting:
+                waiting[n] = date
+
+    def probe(self, *, before: float, seen: float) -> None:
+        """Let one more contact through where all that is missing is somebody accepted later who is seen.
+
+        That is, of a kind that lets nobody go: some arrived well, all who did not arrive were accepted
+        `before`, long enough ago, and one of them after the latest acceptance that was `seen`.
+        """
+        for kind, waiting in self._open.items():
+            latest = max(waiting.values(), default=-math.inf)
+            may_probe = self._good[kind] and self._probes[kind] < PROBES and not self.may_go(kind)
+            if may_probe and seen < latest < before:
+                self._probes[kind] += 1
+
+    def is_probing(self, n: int) -> bool:
+        """Say whether a contact is of a kind that was let one more through."""
+        return any(n in waiting and self._probes[kind] for kind, waiting in self._open.items())
 
     def has(self, n: int) -> bool:
         """Say whether a contact is one of those that are out."""
@@ -43,16 +77,17 @@ class Canary:
     def come_back(self, n: int) -> None:
         """Take note that a contact was not sent, or that nobody knows: another one may go in its place."""
         for waiting in self._open.values():
-            waiting.discard(n)
+            waiting.pop(n, None)
 
     def settle(self, n: int, *, is_good: bool) -> str | None:
         """Take note of what became of a contact; return the kind that has passed by it, if one has."""
         for kind, waiting in self._open.items():
             if n in waiting:
-                waiting.remove(n)
+                del waiting[n]
                 self._settled[kind] += 1
+                self._good[kind] += is_good
                 self.failed += not is_good
-                if self._settled[kind] >= SIZE and not self.has_failed:
+                if self._settled[kind] >= SIZE and not waiting and not self.has_failed:
                     self._passed.add(kind)
                     return kind
         return None

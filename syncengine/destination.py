@@ -13,14 +13,21 @@ from syncengine.model import Change, Receipt
 from syncengine.paying import Paying
 
 UPSERT = "upsert"
-"""The route's name where its cost is learned."""
+CREATE = "create"
+"""The routes' names where their cost is learned."""
+
+CREATE_TOKENS = 5.0
+"""What a creation is taken to cost until an answer tells (Qomon API reference, "Create a contact")."""
 
 
 class Destination(Protocol):
     """Where changes go."""
 
     async def upsert(self, change: Change) -> Receipt:
-        """Send one change once. Returns a receipt, or raises a DestinationError."""
+        """Send one change once. Returns a receipt, or raises a DestinationError.
+
+        A change that `creates` must match nobody; its receipt has the id.
+        """
         ...
 
 
@@ -49,6 +56,8 @@ class Budgeted:
             return await self._destination.upsert(change)
 
         try:
+            if change.creates:
+                return await self._paying.send(CREATE, send, guess=CREATE_TOKENS)
             return await self._paying.send(UPSERT, send)
         except asyncio.CancelledError:
             if has_left:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
@@ -19,6 +19,8 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
+from syncengine.access import Access
+from syncengine.adopting import Adopting
 from syncengine.clock import Clock, Stop
 from syncengine.conclusion import conclude, count_reading, count_sync
 from syncengine.config import Settings
@@ -27,21 +29,18 @@ from syncengine.errors import ConfigError, SourceError, StoreError, SyncError
 from syncengine.guards import Guards
 from syncengine.load import LoadReport, LoadStopped, OpenedSource, load, open_mapped
 from syncengine.mapping import compile_mapping
-from syncengine.model import Report, SyncOptions, VerifyReport
-from syncengine.paying import Paying
+from syncengine.model import AdoptOptions, AdoptReport, Report, SyncOptions, VerifyReport
 from syncengine.progress import Progress
 from syncengine.proving import Proving
-from syncengine.seen import Space
-from syncengine.space import check_space, open_destination, open_space
 from syncengine.store import counting, sending
 from syncengine.store.lock import RunLock
-from syncengine.store.store import Bound, Store
+from syncengine.store.store import Store
 from syncengine.store.thread import StoreThread
 from syncengine.tally import Tally
 from syncengine.transfer import Transfer
 from syncengine.verifying import Verifying
 
-__all__ = ["Engine", "SyncOptions", "sync"]
+__all__ = ["AdoptOptions", "Engine", "SyncOptions", "sync"]
 
 
 class Engine:
@@ -116,12 +115,10 @@ class Engine:
         """Store, and hold what must not go before the producer can see it (in one turn of the thread)."""
         sending.put(self.store, contacts)
         if self._run_number is not None:
-            keys = {key for key, _ in contacts}
             proving = self._transfer.proving if self._transfer is not None else None
-            if proving is not None:
-                proving.preflight.hold_now(keys)
-            else:
-                self._guards().hold(self._run_number, keys)
+            guards = partial(self._guards().hold, self._run_number)
+            hold = guards if proving is None else proving.preflight.hold_now
+            hold({key for key, _ in contacts})
 
     async def load(self, *, allow_shrink: bool = False) -> LoadReport:
         """Load the configured source into the store. Raises StoreError while a sync runs; `put` may then."""
@@ -142,7 +139,7 @@ class Engine:
         self._tally = Tally()
         self._deadline = self.settings.deadline(self._clock.wall())
         try:
-            await self._run_to_an_end(report, options, opened, self._destination or self._qomon())
+            await self._run_to_an_end(report, options, opened)
         finally:
             report.seconds = self._clock.monotonic() - started
             await self._conclude(report)
@@ -155,14 +152,57 @@ class Engine:
         """
         self._refuse_beside_a_run()
         report = VerifyReport(run=await self._begin("verify"))
+        async with self._reading_run(report):
+            verifying = Verifying(
+                self.settings,
+                self.store,
+                self._at,
+                self._access.readable(),
+                stop=self._stop,
+                clock=self._clock,
+            )
+            await verifying.run(report, first=await self._access.check(), everybody=everybody)
+        return report
+
+    async def adopt(
+        self, options: AdoptOptions | None = None, *, gathered: Callable[[Store], None] | None = None
+    ) -> AdoptReport:
+        """Read the space, find who is whom, and mark what is right already; send nothing.
+
+        `gathered` may look at what was found before it takes effect, in the store's thread. Raises
+        ConfigError or StoreError only before the run begins; afterwards every end is a report.
+        """
+        options = options or AdoptOptions()
+        self._refuse_beside_a_run()
+        opened = await self._open_source() if options.load and self.settings.source else None
+        report = AdoptReport(run=await self._begin("adopt", same_space=options.same_space))
+        async with self._reading_run(report):
+            if isinstance(opened, SourceError):
+                raise opened
+            if opened is not None:
+                await self._load_into(report, opened, allow_shrink=options.allow_shrink)
+            if not self._stop.is_set:
+                self.progress.phase = "reading the space"
+                adopting = Adopting(
+                    self.settings,
+                    self.store,
+                    self._at,
+                    self._access.readable(),
+                    stop=self._stop,
+                    clock=self._clock,
+                    progress=self.progress,
+                    gathered=partial(gathered, self.store) if gathered is not None else None,
+                )
+                first = await self._access.check()
+                await adopting.run(report, first=first, dry_run=options.dry_run)
+        return report
+
+    @contextlib.asynccontextmanager
+    async def _reading_run(self, report: VerifyReport | AdoptReport) -> AsyncIterator[None]:
+        """Run what is inside; the errors that end a run become its reason, and its record is closed."""
         started = self._clock.monotonic()
         try:
-            if self._space is None:
-                raise ConfigError("this destination cannot be read, so nothing can be verified")
-            verifying = Verifying(
-                self.settings, self.store, self._at, self._space, stop=self._stop, clock=self._clock
-            )
-            await verifying.run(report, first=await self._space_check(), everybody=everybody)
+            yield
         except SyncError as error:
             self._stop.fail(error)
         except asyncio.CancelledError:
@@ -171,23 +211,21 @@ class Engine:
         finally:
             report.seconds = self._clock.monotonic() - started
             await self._conclude(report)
-        return report
 
     async def _begin(self, kind: str, *, same_space: bool = False) -> int:
         """Bind the file to the space and begin a run; return its number."""
         if self._stop.failure is not None:
             raise StoreError(f"{self.settings.state.path}: failed during an earlier run; open it again")
-        key = self.settings.api_key(self._environ) if self._destination is None else None
-        self._key = key
-        self._bound = Bound(None, needs_proof=False)
-        if key is not None:
-            self._bound = await self._at(
-                self.store.bind,
-                self.settings.destination.base_url,
-                key.get_secret_value(),
-                same_space=same_space,
-            )
-        self._space = self._open_space()
+        self._access = await Access.bind(
+            self.settings,
+            self.store,
+            self._at,
+            instead=self._destination,
+            environ=self._environ,
+            clock=self._clock,
+            random=self._random,
+            same_space=same_space,
+        )
         self._proving: Proving | None = None
         self._refuse_beside_a_run()
         self._run_number = 0
@@ -217,12 +255,11 @@ class Engine:
         report: Report,
         options: SyncOptions,
         opened: OpenedSource | SourceError | None,
-        destination: AbstractAsyncContextManager[Destination],
     ) -> None:
         """Run; the errors that end a run become its reason."""
         try:
             try:
-                await self._run(report, options, opened, destination)
+                await self._run(report, options, opened)
             except* SyncError as group:
                 self._stop.fail(_first(group))
         except asyncio.CancelledError:
@@ -232,39 +269,18 @@ class Engine:
             self._stop.set("error", "syncengine made a mistake; the traceback says where")
             raise
 
-    def _qomon(self) -> AbstractAsyncContextManager[Destination]:
-        assert self._key is not None
-        return open_destination(self.settings, self._key)
-
     def _guards(self) -> Guards:
-        return Guards(self.settings, self.store, self._stop, can_read=self._space is not None)
-
-    def _open_space(self) -> Callable[[Paying], AbstractAsyncContextManager[Space]] | None:
-        """Return what opens the space for reading; another destination than Qomon may be one to be read."""
-        if self._key is not None:
-            return partial(open_space, self.settings, self._key, clock=self._clock, random=self._random)
-        opens: Callable[[Paying], AbstractAsyncContextManager[Space]] | None = getattr(
-            self._destination, "open_space", None
-        )
-        return opens
+        return Guards(self.settings, self.store, self._stop, can_read=self._access.space is not None)
 
     # --- the run -----------------------------------------------------------------------------------------
 
     async def _run(
-        self,
-        report: Report,
-        options: SyncOptions,
-        opened: OpenedSource | SourceError | None,
-        destination: AbstractAsyncContextManager[Destination],
+        self, report: Report, options: SyncOptions, opened: OpenedSource | SourceError | None
     ) -> None:
         if isinstance(opened, SourceError):
             raise opened
         if opened is not None:
-            self.progress.phase = "loading"
-            with contextlib.suppress(LoadStopped):
-                loaded = await self._load(opened, allow_shrink=options.allow_shrink, run=report.run)
-                for name, count in loaded.counts().items():
-                    setattr(report, name, count)
+            await self._load_into(report, opened, allow_shrink=options.allow_shrink)
         if self._stop.is_set:
             return
         guards = self._guards()
@@ -275,11 +291,21 @@ class Engine:
             return
         due = await self._at(counting.count_due, self.store)
         self.progress.begin_sending(due.due, self._clock.monotonic())
-        is_read = self._space is not None and await self._at(
+        is_read = self._access.space is not None and await self._at(
             counting.needs_reading, self.store, verify=options.verify
         )
-        if due.due or self._bound.needs_proof or is_read:
-            await self._send(report, destination, options)
+        if due.due or self._access.needs_proof or is_read:
+            await self._send(report, options)
+
+    async def _load_into(
+        self, report: Report | AdoptReport, opened: OpenedSource, *, allow_shrink: bool
+    ) -> None:
+        """Load, and fill the counts in; an order to stop ends it without effect."""
+        self.progress.phase = "loading"
+        with contextlib.suppress(LoadStopped):
+            loaded = await self._load(opened, allow_shrink=allow_shrink, run=report.run)
+            for name, count in loaded.counts().items():
+                setattr(report, name, count)
 
     async def _load(self, opened: OpenedSource, *, allow_shrink: bool, run: int | None) -> LoadReport:
         def note(rows: int) -> None:
@@ -295,12 +321,7 @@ class Engine:
             progress=note,
         )
 
-    async def _send(
-        self,
-        report: Report,
-        destination: AbstractAsyncContextManager[Destination],
-        options: SyncOptions,
-    ) -> None:
+    async def _send(self, report: Report, options: SyncOptions) -> None:
         self._transfer = transfer = Transfer(
             self.settings,
             self.store,
@@ -312,12 +333,12 @@ class Engine:
             tally=self._tally,
             progress=self.progress,
             deadline=self._deadline,
-            first=await self._space_check(same_space=options.same_space),
-            space=self._space,
+            first=await self._access.check(),
+            space=self._access.space,
             verify=options.verify,
         )
         try:
-            await transfer.run(destination)
+            await transfer.run(self._access.destination())
         finally:
             self._transfer = None
             if transfer.proving is not None:
@@ -329,38 +350,13 @@ class Engine:
                 budget.tokens,
             )
 
-    async def _space_check(self, *, same_space: bool = False) -> Callable[[Paying], Awaitable[None]] | None:
-        """Return what shows that this is the file's space, None when there is nothing to show.
-
-        Needed for another key. Otherwise done once, as soon as there are contacts that a read could find.
-        """
-        key, bound = self._key, self._bound
-        if key is None or (bound.group_id is not None and not bound.needs_proof):
-            return None
-        accepted = await self._at(counting.count_accepted, self.store)
-        if not bound.needs_proof and not accepted:
-            return None
-
-        async def bind(group_id: int | None) -> None:
-            await self._at(self.store.bind_group, key.get_secret_value(), group_id, same_space=same_space)
-
-        return partial(
-            check_space,
-            self.settings,
-            key,
-            bind,
-            clock=self._clock,
-            random=self._random,
-            is_needed=bound.needs_proof,
-        )
-
     # --- the end -----------------------------------------------------------------------------------------
 
-    async def _conclude(self, report: Report | VerifyReport) -> None:
+    async def _conclude(self, report: Report | VerifyReport | AdoptReport) -> None:
         """Close the run's record, and be ready for another one."""
 
         async def count() -> bool:
-            if isinstance(report, VerifyReport):
+            if not isinstance(report, Report):
                 return await count_reading(report, store=self.store, at=self._at)
             return await count_sync(
                 report,

@@ -53,6 +53,7 @@ class Change:
     `content`: canonical JSON in the upsert's shape. `remote_id`: confirmed id or None. `is_repeat`: this
     very content was sent before without a definite answer. `notes`: digests of the notes that go with this
     send, and only with it. `partial`: canonical JSON of the fields to carry, None for the whole contact.
+    `creates`: makes a contact of its own and matches nobody; a read has shown that there is none.
     """
 
     n: int
@@ -66,6 +67,7 @@ class Change:
     is_repeat: bool
     notes: tuple[bytes, ...] = ()
     partial: bytes | None = field(default=None, repr=False)
+    creates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,9 @@ class Receipt:
     `status`: HTTP status, None without an answer. `reason`: for people, names no value. `detail`: what the
     server said. `requests`: how many left us; `repeats`: how many
     of them sent the content again after an unknown result. `rate`: what its last answer told of the bucket.
-    `date`: when it was answered, Unix seconds of the server's clock; None when it did not say.
+    `date`: when it was answered, Unix seconds of the server's clock; None when it did not say. `remote_id`:
+    the id of the contact it created, where the answer told; `taken`: canonical JSON of what was taken when
+    that is less than the content, whose rest stays due.
     """
 
     change: Change
@@ -87,6 +91,8 @@ class Receipt:
     repeats: int = 0
     rate: RateHeaders = NO_HEADERS
     date: float | None = None
+    remote_id: int | None = None
+    taken: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +117,66 @@ class SyncOptions:
     same_space: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class AdoptOptions:
+    """What one adoption does. `dry_run`: it shows what it would do, and nothing takes effect."""
+
+    load: bool = True
+    dry_run: bool = False
+    allow_shrink: bool = False
+    same_space: bool = False
+
+
+@dataclass(slots=True)
+class AdoptReport:
+    """What `adopt --json` prints. Counts contacts of the source, but for `contacts`, `strangers`, the effort.
+
+    `contacts`: of the space, read in this run; `known`: of these, whose id was known before; `strangers`:
+    those that are nobody's in the source. `equal`, `different`, `ambiguous`, `absent` (not there): of those
+    never sent before, found so; `fields`: how many of the different ones differ in each field.
+    `is_whole`: everybody was read.
+    """
+
+    run: int = 0
+    outcome: str = ""
+    reason: str | None = None
+    dry_run: bool = False
+    is_whole: bool = False
+    read: int = 0
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    forgotten: int = 0
+    missing: int = 0
+    contacts: int = 0
+    known: int = 0
+    equal: int = 0
+    different: int = 0
+    ambiguous: int = 0
+    absent: int = 0
+    strangers: int = 0
+    fields: dict[str, int] = field(default_factory=dict)
+    problems_open: int = 0
+    problems_new: int = 0
+    requests: int = 0
+    tokens: float = 0
+    throttled: int = 0
+    seconds: float = 0.0
+    exit: int = 1
+    message: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object of `adopt --json`."""
+        return asdict(self) | {"tokens": _tokens(self.tokens), "seconds": round(self.seconds, 3)}
+
+
 @dataclass(slots=True)
 class VerifyReport:
     """What `verify --json` prints. Counts contacts, but for the last four.
 
-    `checked`: contacts compared with what Qomon shows; `unconfirmed`: those of all that still wait.
+    `checked`: contacts compared with what Qomon shows; `unconfirmed`: those of all that still wait; `unread`:
+    those whose id is known, that no search shows, and that were not read one by one.
     """
 
     run: int = 0
@@ -126,6 +187,7 @@ class VerifyReport:
     differs: int = 0
     dropped: int = 0
     unconfirmed: int = 0
+    unread: int = 0
     problems_open: int = 0
     problems_new: int = 0
     requests: int = 0

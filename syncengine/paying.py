@@ -1,6 +1,6 @@
 """Paying: every attempt, read or write, pays the shared budget and teaches it what the answer said.
 
-What a route costs is learned from its answers' cost header; before the first one it is taken for one token.
+What a route costs is learned from its answers' cost header; before the first one it is a guess.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from syncengine.budget import Budget
 from syncengine.errors import DestinationError, RateHeaders, RateLimitedError, TransientError
 
 FIRST_GUESS = 1.0
-"""Tokens of a request whose cost no answer has told yet."""
+"""Tokens of a request whose cost no answer has told yet, unless its sender knows better."""
 
 
 class Answered(Protocol):
@@ -32,16 +32,18 @@ class Paying:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self._costs: dict[str, float] = {}
-        self._guesses: dict[str, float] = {}
+        self._first_guesses: dict[str, float] = {}
+        self._guesses: dict[str, float] = {}  # doubled by each 429
         self._turns: dict[str, asyncio.Event] = {}  # by route: set when its next request may ask for its cost
 
     def cost(self, route: str) -> float:
         """Return what a request of this route costs, in tokens, as last learned."""
         return self._costs.get(route) or self._guesses.get(route, FIRST_GUESS)
 
-    async def send(self, route: str, request: Callable[[], Awaitable[T]]) -> T:
+    async def send(self, route: str, request: Callable[[], Awaitable[T]], *, guess: float = FIRST_GUESS) -> T:
         """Pay, then send. Errors pass through, BudgetClosedError when the run ends.
 
+        `guess`: what the route is taken to cost, in tokens, as long as no answer has told.
         Until an answer has told what the route costs, its requests go one at a time; each 429 doubles the
         guess, as a request dearer than the level would be refused again and again.
         """
@@ -50,6 +52,7 @@ class Paying:
             turn = self._turns[route] = asyncio.Event()
             turn.set()
             self.budget.wakes(turn)
+            self._first_guesses[route] = self._guesses[route] = guess
         while not (turn.is_set() or route in self._costs):
             await turn.wait()
         if route in self._costs or self.budget.is_closed:
@@ -88,4 +91,4 @@ class Paying:
         if rate.cost:
             self._costs[route] = min(rate.cost, self.budget.burst)
         else:
-            self._costs.setdefault(route, FIRST_GUESS)
+            self._costs.setdefault(route, self._first_guesses[route])

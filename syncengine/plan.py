@@ -20,7 +20,14 @@ from syncengine.identity import IdentityClass
 from syncengine.load import LoadReport, OpenedSource, batches, finish_staging, open_mapped, refuse_file, stage
 from syncengine.outcome import NEVER_FOUND
 from syncengine.preflight import have_keys_moved, held_classes, is_mass_change
-from syncengine.problems import COLLIDES, MAY_HAVE_BEEN_CREATED, MOVED_KEY, NO_LONGER, WOULD_BE_DROPPED
+from syncengine.problems import (
+    COLLIDES,
+    DEAD_ID,
+    MAY_HAVE_BEEN_CREATED,
+    MOVED_KEY,
+    NO_LONGER,
+    WOULD_BE_DROPPED,
+)
 from syncengine.qomon.faults import Faults
 from syncengine.qomon.forms import Forms, forms_from_json
 from syncengine.store.checking import Collisions, Suspect
@@ -139,6 +146,7 @@ class _Due:
     is_in_doubt: bool
     doubted: IdentityClass | None
     is_released: bool
+    has_dead_id: bool
 
 
 class _Answers:
@@ -214,11 +222,13 @@ def _count(
 def _hold_reason(due: _Due, classes: dict[IdentityClass, str]) -> str | None:
     """Return why a sync holds a contact whatever reading may show."""
     if due.is_released:
-        return None
+        return DEAD_ID if due.has_dead_id else None
     if due.is_missing:
         return NO_LONGER
     if due.is_in_doubt and (due.identity in NEVER_FOUND or due.doubted in NEVER_FOUND):
         return MAY_HAVE_BEEN_CREATED
+    if due.has_dead_id:
+        return DEAD_ID
     if due.identity is IdentityClass.CONFIRMED and due.known is not None:
         return MOVED_KEY if names_another(orjson.loads(due.known), orjson.loads(due.content)) else None
     return None if due.identity is IdentityClass.UNPROVEN else classes.get(due.identity)
@@ -296,7 +306,7 @@ def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Du
     staged = (
         "SELECT s.n, s.identity, s.content, c.accepted_hash, c.accepted, c.content, c.content_hash, 0, "
         f"{in_doubt}, 0, c.remote_id, c.accepted_at, {doubted}, "
-        "s.key, s.mail, s.name, c.applied, c.applied_hash "
+        "s.key, s.mail, s.name, c.applied, c.applied_hash, c.dead_id "
         "FROM staged s LEFT JOIN contacts c ON c.n = s.contact "
         f"WHERE s.n > ? AND (c.accepted_hash IS NOT s.content_hash OR {in_doubt}) ORDER BY s.n LIMIT ?"
     )
@@ -304,7 +314,8 @@ def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Du
         "SELECT c.key, c.identity, c.content, c.accepted_hash, c.accepted, c.content, c.content_hash, "
         "coalesce((SELECT p.missing FROM presence p WHERE p.n = c.n), c.missing), "
         f"{in_doubt}, c.released_hash IS c.content_hash AND NOT ({killed_with_it}), c.remote_id, "
-        f"c.accepted_at, {doubted}, c.key, c.mail, c.name, c.applied, c.applied_hash FROM contacts c "
+        f"c.accepted_at, {doubted}, c.key, c.mail, c.name, c.applied, c.applied_hash, c.dead_id "
+        "FROM contacts c "
         f"WHERE {{}} AND c.key > ? AND {_NOT_STAGED} ORDER BY c.key LIMIT ?"
     )
     returned = (
@@ -333,7 +344,7 @@ def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Du
 
 def _due(row: tuple[Any, ...]) -> _Due:
     _, identity, content, accepted_hash, accepted, stored, stored_hash, missing, in_doubt, released = row[:10]
-    remote_id, accepted_at, doubted, key, mail, name, applied, applied_hash = row[10:]
+    remote_id, accepted_at, doubted, key, mail, name, applied, applied_hash, dead_id = row[10:]
     before = stored if accepted_hash is not None and accepted_hash == stored_hash else accepted
     seen = stored if applied is None else applied
     return _Due(
@@ -347,4 +358,5 @@ def _due(row: tuple[Any, ...]) -> _Due:
         is_in_doubt=bool(in_doubt),
         doubted=None if doubted is None else IdentityClass(doubted),
         is_released=bool(released),
+        has_dead_id=bool(dead_id),
     )

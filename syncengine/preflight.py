@@ -9,15 +9,16 @@ from collections.abc import Collection
 
 from syncengine.config import Settings
 from syncengine.errors import ConfigError
-from syncengine.identity import IdentityClass
+from syncengine.identity import IdentityClass, identify
 from syncengine.outcome import NEVER_FOUND, NOT_FOUND_AGAIN
 from syncengine.problems import HOLD_REASONS, IDENTITY_CHANGED
 from syncengine.sections import IdentitySettings
-from syncengine.seen import Space, Wanted
+from syncengine.seen import Near, Space, Wanted
+from syncengine.store.adoption import hold_ambiguous
 from syncengine.store.checking import changed_identities, hold, hold_collisions, hold_moved_keys
 from syncengine.store.counting import has_begun
 from syncengine.store.forms import hold_faulty, keep_forms, needs_forms
-from syncengine.store.holding import hold_doubtful, hold_without_identity
+from syncengine.store.holding import hold_dead_ids, hold_doubtful, hold_without_identity
 from syncengine.store.ids import claimed_ids, learn_ids
 from syncengine.store.store import Store
 from syncengine.store.thread import StoreThread
@@ -75,7 +76,9 @@ def hold_all(
     else:
         hold_collisions(store, identity.collisions, run=run, keys=keys)
     hold_doubtful(store, not_found_again, run=run)
+    hold_ambiguous(store, run=run)
     hold_without_identity(store, classes, run=run)
+    hold_dead_ids(store, run=run)
     hold_moved_keys(store, run=run, keys=keys)
 
 
@@ -149,8 +152,9 @@ class Preflight:
         if count:
             raise ConfigError(
                 f"the space already holds {count:,} contacts that syncengine has not matched with the "
-                'source; nothing was sent. With [identity] existing = "match" they are matched by mail and '
-                "names, and updated: look at a plan first, and keep a copy of the space"
+                "source; nothing was sent. Two ways on: syncengine adopt reads the space, finds who is whom "
+                'and sends nothing (--dry-run shows it first); or [identity] existing = "match" lets Qomon '
+                "match by mail and names, and overwrite"
             )
 
     async def _prove_ids(self) -> None:
@@ -158,7 +162,8 @@ class Preflight:
         after = ""
         while page := await self._at(claimed_ids, self._store, after, LOOKED_UP):
             after = page[-1].key
-            seen = {one.id: one for one in await self._space.look_up([claim.wanted for claim in page])}
+            looked = await self._space.look_up([claim.wanted for claim in page])
+            seen = {one.id: one for one in looked.seen}
             proven = [
                 (claim.n, one.id)
                 for claim in page
@@ -171,11 +176,15 @@ class Preflight:
         after = ""
         while page := await self._at(changed_identities, self._store, after, LOOKED_UP):
             after = page[-1].key
-            seen = await self._space.look_up([Wanted(None, changed.accepted) for changed in page])
+            looked = await self._space.look_up([Wanted(None, changed.accepted) for changed in page])
+            near = Near((one.mail, one.name, one) for one in looked.seen)
             found: list[tuple[int, int]] = []
             lost: list[int] = []
             for changed in page:
-                fitting = [one for one in seen if self._space.fits(changed.accepted, one)]
+                _, mail, name = identify(changed.accepted)
+                fitting = [
+                    one for one in near.by_either(mail, name) if self._space.fits(changed.accepted, one)
+                ]
                 if len(fitting) == 1:
                     found.append((changed.n, fitting[0].id))
                 else:

@@ -21,6 +21,7 @@ DROPPED = "accepted, then not applied"
 DEAD_ID = "its Qomon id does not exist any more"
 DIFFERS = "other values in Qomon"
 TWINS = "twins in Qomon"
+AMBIGUOUS = "several contacts may be the same person in Qomon"
 CONSENT_KEPT = "consent withdrawn in the source, still given in Qomon"
 WOULD_BE_DROPPED = "Qomon would drop it"
 """How the reasons begin that the space's forms give."""
@@ -79,6 +80,11 @@ _REMEDIES = {
     DIFFERS: (
         "somebody changed it in Qomon, or Qomon rewrites it. If Qomon is right, correct the source; if the "
         "source is right, run problems --retry; if it does not matter, name the field in [verify] ignore"
+    ),
+    AMBIGUOUS: (
+        "several people fit, or one that nothing but the names tells: sending could overwrite the wrong one. "
+        "Look at the ids in Qomon: merge twins there, or add what tells people apart (mail, birthdate, "
+        "address) there or in the source, then run syncengine adopt again"
     ),
     TWINS: "merge them in Qomon's web application, then run problems --retry",
     CONSENT_KEPT: (

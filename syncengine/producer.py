@@ -61,6 +61,10 @@ class Gate(Protocol):
         """Say whether nobody at all may go now."""
         ...
 
+    def is_given_up(self, candidate: Candidate) -> bool:
+        """Say whether it may not go in this run at all."""
+        ...
+
     def look_first(self, candidates: list[Candidate]) -> Awaitable[None]:
         """Look for contacts that may have arrived already; those that have are not due any more."""
         ...
@@ -314,7 +318,9 @@ class Producer:
         return False
 
     def _is_spent(self, candidate: Candidate) -> bool:
-        """Say whether this run has given the contact up: two unknown results of one content."""
+        """Say whether this run has given the contact up: two unknown results of one content, or the gate."""
+        if self._gate is not None and self._gate.is_given_up(candidate):
+            return True
         tries, content = self._tries.get(candidate.n, (0, b""))
         return tries >= UNKNOWN_TRIES and content == candidate.content_hash
 

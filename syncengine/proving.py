@@ -16,7 +16,7 @@ from syncengine.budget import BudgetClosedError
 from syncengine.canary import PARTIAL, WHOLE, Canary
 from syncengine.clock import Clock, Stop
 from syncengine.config import Settings
-from syncengine.errors import DestinationError, RejectedError, TransientError
+from syncengine.errors import DestinationError, TransientError
 from syncengine.findings import Findings
 from syncengine.identity import IdentityClass
 from syncengine.model import Candidate, Receipt, Result, Verdict
@@ -79,6 +79,7 @@ class Proving:
         self.reasons: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
         self._looked_up: dict[int, bytes] = {}
+        self._unknown: dict[int, bytes] = {}
         self._mapping = ""
         self._canary_since = math.inf
         self._passes: list[str] = []
@@ -157,8 +158,17 @@ class Proving:
 
     @property
     def unable(self) -> str:
-        """Why nothing could be read back, for people; empty when it could."""
-        return self._verifier.is_unable
+        """What could not be read back and why, for people; empty when all could."""
+        refused = self._verifier.look_ups.refused
+        told = [self._verifier.is_unable] if self._verifier.is_unable else []
+        if refused:
+            ((why, _),) = Counter(refused.values()).most_common(1)
+            many = f"{len(refused):,} contact{'s' if len(refused) > 1 else ''}"
+            told.append(
+                f"{many} could not be looked for: Qomon refuses every search for them ({why}), so whether "
+                "they arrived is not known"
+            )
+        return "; ".join(told)
 
     # --- what the pump asks and tells
 
@@ -187,27 +197,33 @@ class Proving:
         """Say whether the canary lets nobody go now."""
         return self.canary.is_shut
 
+    def is_given_up(self, candidate: Candidate) -> bool:
+        """Say whether a contact stays due in this run: it is in doubt, and could not be looked for."""
+        return self._unknown.get(candidate.n) == candidate.content_hash
+
     async def look_first(self, candidates: Sequence[Candidate]) -> None:
         """Look for contacts that were sent without a definite answer, before they are sent again."""
         wanted = [
             candidate.n
             for candidate in candidates
-            if self._looked_up.get(candidate.n) != candidate.content_hash
+            if self._looked_up.get(candidate.n) != candidate.content_hash and not self.is_given_up(candidate)
         ]
         if not wanted or not self._verify:
             return
         leftovers = await self._at(awaiting.wanted_of, self._store, wanted)
         try:
-            seen = await self.space.look_up([leftover.wanted for leftover in leftovers])
+            seen = await self._verifier.look_ups.look_up(leftovers)
         except TransientError:
             return  # they are kept back: see may_go
-        except RejectedError:
-            seen = []  # nobody can be looked for: as if nobody were there
         settled = await self._reads.settle(seen, also=wanted)
         self.take_verdicts(settled)
         found = {one.n for one in settled if one.claim is Claim.DOUBT}
         for candidate in candidates:
-            if candidate.n in wanted:
+            if candidate.n not in wanted:
+                continue
+            if candidate.n in self._verifier.look_ups.refused:
+                self._unknown[candidate.n] = candidate.content_hash
+            else:
                 self._looked_up[candidate.n] = candidate.content_hash
                 self.doubts["again"] += candidate.n not in found
 
@@ -216,7 +232,9 @@ class Proving:
         self._verifier.accepted(receipt)
         n = receipt.change.n
         if receipt.result is Result.ACCEPTED and self.canary.has(n):
-            self._canary_since = self._clock.monotonic()
+            self.canary.accept(n, self._server_time() if receipt.date is None else receipt.date)
+            if not self.canary.is_probing(n):
+                self._canary_since = self._clock.monotonic()
         if receipt.result is Result.REJECTED:
             self._judge_canary(n, is_good=False)
         elif receipt.result is not Result.ACCEPTED:
@@ -286,13 +304,27 @@ class Proving:
         most = self.most_frequent()
         self._stop.set(
             "breaker",
-            f"of the first contacts sent {self.canary.failed} were rejected, dropped or are seen with other "
-            f"values{f', most often: {most}' if most else ''}; the rest was not sent and stays due. See "
+            f"of the first contacts sent {self.canary.failed} were rejected, dropped, could not be looked "
+            f"for or are seen with other values{f', most often: {most}' if most else ''}; the rest was not "
+            "sent and stays due. See "
             "syncengine problems; mend [fields] or name a field that Qomon rewrites in [verify] ignore",
         )
 
+    def _server_time(self) -> float:
+        return self._clock.wall() - self.space.clock_difference
+
     def look_at_canary(self) -> None:
-        """Give up waiting for the canary when the destination is late beyond all patience."""
+        """Send a probe after contacts of the canary that wait for long, or give up waiting for them.
+
+        Given up are those who cannot be looked for, and all when the destination is late beyond all patience.
+        """
+        if not self.canary.is_waiting:
+            return
+        for n in self._verifier.look_ups.given_up:
+            self._judge_canary(n, is_good=False)
+        self.canary.probe(
+            before=self._server_time() - self._settings.verify.deadline, seen=self._verifier.latest_seen
+        )
         if self.canary.is_waiting and self._clock.monotonic() - self._canary_since > LATE_LIMIT:
             self.canary.give_up()
             if self.canary.has_failed:

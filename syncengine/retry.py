@@ -7,7 +7,7 @@ outage only one probe goes out every ten seconds, so that retries never outweigh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -130,7 +130,7 @@ class _Sends:
     requests: int = 0
     carried: int = 0
     unknown: int = 0
-    not_found_again: tuple[IdentityClass, ...] = NOT_FOUND_AGAIN
+    not_found_again: Collection[IdentityClass] = NOT_FOUND_AGAIN
 
     def count(self, outcome: Outcome) -> None:
         if outcome is Outcome.NOT_SENT:
@@ -146,8 +146,9 @@ class _Sends:
         status: int | None = None,
         reason: str = "",
         detail: str = "",
-        date: float | None = None,
+        of: Receipt | None = None,
     ) -> Receipt:
+        """Return the receipt of all that left; `of`: what the destination said of the last."""
         first = 0 if self.change.is_repeat else 1
         return Receipt(
             self.change,
@@ -157,7 +158,9 @@ class _Sends:
             detail=detail,
             requests=self.requests,
             repeats=max(0, self.carried - first),
-            date=date,
+            date=None if of is None else of.date,
+            remote_id=None if of is None else of.remote_id,
+            taken=None if of is None else of.taken,
         )
 
     def unsettled(self, reason: str, status: int | None = None) -> Receipt:
@@ -201,7 +204,7 @@ class Retrying:
 
     async def upsert(self, change: Change) -> Receipt:
         """Send until there is a result; `requests` of the receipt counts what left us."""
-        sends = _Sends(change, not_found_again=NEVER_FOUND if self._can_read else NOT_FOUND_AGAIN)
+        sends = _Sends(change, not_found_again=self._not_found_again(change))
         try:
             return await self._send(sends)
         except asyncio.CancelledError as cut:
@@ -244,8 +247,14 @@ class Retrying:
                 self._outage.answered()
                 self._successes += 1
                 sends.count(Outcome.ACCEPTED)
-                return sends.receipt(Result.ACCEPTED, status=receipt.status, date=receipt.date)
+                return sends.receipt(Result.ACCEPTED, status=receipt.status, of=receipt)
         return sends.unsettled("stopped before an answer")
+
+    def _not_found_again(self, change: Change) -> Collection[IdentityClass]:
+        """Return the classes never sent again unless looked up; nothing finds what creating would double."""
+        if self._can_read:
+            return NEVER_FOUND
+        return tuple(IdentityClass) if change.creates else NOT_FOUND_AGAIN
 
     def _may_repeat(self, sends: _Sends) -> bool:
         """Say whether a change may be sent again at once after one more unknown result."""

@@ -7,8 +7,12 @@ upsert's shape, as the mapping makes them; how a destination spells what it show
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from syncengine.collisions import Traits
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,6 +57,41 @@ class Wanted:
     content: Mapping[str, Any] = dataclasses.field(repr=False)
 
 
+class LookedUp(NamedTuple):
+    """What look-ups showed: everybody `seen` who may be one of those wanted, and others.
+
+    `refused`: who could not be looked for, by their places among those wanted, and why, for people: every
+    question for them was refused. Whether they are there is not known.
+    """
+
+    seen: list[Seen]
+    refused: dict[int, str]
+
+
+class Near(Generic[T]):
+    """People by normalised mail and names: only who shares one of them can fit one another."""
+
+    def __init__(self, people: Iterable[tuple[str, str, T]]) -> None:
+        self._by_mail: dict[str, list[T]] = {}
+        self._by_name: dict[str, list[T]] = {}
+        for mail, name, one in people:
+            self._by_mail.setdefault(mail, []).append(one)
+            self._by_name.setdefault(name, []).append(one)
+
+    def by_mail(self, mail: str) -> list[T]:
+        """Return who has this mail; nobody for an empty one."""
+        return self._by_mail.get(mail, []) if mail else []
+
+    def by_name(self, name: str) -> list[T]:
+        """Return who has these names; nobody for empty ones."""
+        return self._by_name.get(name, []) if name else []
+
+    def by_either(self, mail: str, name: str) -> list[T]:
+        """Return who has this mail or these names, each once."""
+        near = {id(one): one for one in (*self.by_mail(mail), *self.by_name(name))}
+        return list(near.values())
+
+
 class KeptForms(NamedTuple):
     """A space's forms as they can be kept: `fingerprint` changes when any form or option does."""
 
@@ -75,15 +114,27 @@ class Space(Protocol):
         """Return how many contacts the space holds."""
         ...
 
-    def updated(self, since: float | None, until: float) -> AsyncIterator[list[Seen]]:
+    def updated(
+        self,
+        since: float | None,
+        until: float,
+        *,
+        passed: Callable[[float], None] | None = None,
+        is_many: bool = False,
+    ) -> AsyncIterator[list[Seen]]:
         """Yield, in pages, everybody updated from `since` (None: ever) up to `until`, each once.
 
-        Unix seconds of the server's clock.
+        Unix seconds of the server's clock. `passed` is told a time now and then: everybody last updated
+        before it has been yielded, and what was yielded is done with. `is_many`: thousands are expected, so
+        that counting them first is worth it.
         """
         ...
 
-    async def look_up(self, wanted: Sequence[Wanted]) -> list[Seen]:
-        """Return everybody who may be one of those wanted, in as few requests as possible, and others."""
+    async def look_up(self, wanted: Sequence[Wanted]) -> LookedUp:
+        """Return everybody who may be one of those wanted, in as few requests as possible, and others.
+
+        A question that is refused for one of them ends the search for nobody.
+        """
         ...
 
     async def get(self, id_: int) -> Seen | None:
@@ -101,6 +152,10 @@ class Space(Protocol):
 
     def fits(self, content: Mapping[str, Any], seen: Seen) -> bool:
         """Say whether matching by mail and names could take a contact for the one seen."""
+        ...
+
+    def traits(self, seen: Seen) -> Traits:
+        """Return what matching compares of a contact that was seen."""
         ...
 
     def differences(self, content: Mapping[str, Any], seen: Seen) -> list[Difference]:

@@ -14,17 +14,24 @@ from syncengine.config import Settings
 from syncengine.errors import ProtocolError, RejectedError, TransientError, UnauthorizedError
 from syncengine.paying import Paying
 from syncengine.qomon.client import QomonClient
-from syncengine.qomon.destination import QomonDestination
+from syncengine.qomon.destination import QomonDestination, ReadForms
 from syncengine.qomon.space import QomonSpace
 from syncengine.qomon.wire import Wire
+
+__all__ = ["ReadForms", "check_space", "client_of", "open_destination", "open_space", "seen_group"]
 
 UNNEEDED_SECONDS = 30.0
 """How long a night waits for a read that can be done another night."""
 
 
 @asynccontextmanager
-async def open_destination(settings: Settings, key: SecretStr) -> AsyncIterator[QomonDestination]:
-    """Open the configured space's upsert route, for as many requests at a time as there are workers."""
+async def open_destination(
+    settings: Settings, key: SecretStr, *, forms: ReadForms | None = None
+) -> AsyncIterator[QomonDestination]:
+    """Open the configured space for sending, for as many requests at a time as there are workers.
+
+    `forms`: where the space, opened with the same, puts its forms.
+    """
     wanted = settings.destination
     async with Wire(
         wanted.base_url,
@@ -33,7 +40,7 @@ async def open_destination(settings: Settings, key: SecretStr) -> AsyncIterator[
         timeout=settings.run.timeout,
         proxy=wanted.proxy or None,
     ) as wire:
-        yield QomonDestination(wire)
+        yield QomonDestination(wire, forms)
 
 
 def client_of(
@@ -62,11 +69,20 @@ def client_of(
 
 @asynccontextmanager
 async def open_space(
-    settings: Settings, key: SecretStr, paying: Paying, *, clock: Clock, random: Random
+    settings: Settings,
+    key: SecretStr,
+    paying: Paying,
+    *,
+    clock: Clock,
+    random: Random,
+    forms: ReadForms | None = None,
 ) -> AsyncIterator[QomonSpace]:
-    """Open the configured space for reading, beside whoever else pays the same budget."""
+    """Open the configured space for reading, beside whoever else pays the same budget.
+
+    `forms`: where whoever sends finds its forms.
+    """
     async with client_of(settings, key, paying=paying, clock=clock, random=random) as client:
-        yield QomonSpace(client, ignore=settings.verify.ignore)
+        yield QomonSpace(client, ignore=settings.verify.ignore, read=forms)
 
 
 async def seen_group(client: QomonClient) -> int | None:

@@ -11,6 +11,8 @@ Reading goes in three ways, the cheapest first:
   seen the destination is late.
 - *Single reads* only of contacts whose id no look-up found: a dead id.
 
+What earlier runs left is read first; however much that is, what this run sends is looked at in between.
+
 What a sight means is decided by `verdict.judge` and written down by `store.proof`; here it is decided when to
 read, and whose wait is over. The pump never waits for the verifier but at the budget, and for a canary.
 """
@@ -19,18 +21,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from syncengine.budget import BudgetClosedError
 from syncengine.clock import Clock, Stop
 from syncengine.errors import RejectedError, TransientError
 from syncengine.model import Receipt, Result
-from syncengine.reads import ProofStore
+from syncengine.reads import LookUps, ProofStore
 from syncengine.seen import Seen, Space
 from syncengine.store.awaiting import Leftover
 from syncengine.store.proof import Settled
-from syncengine.waiting import Waiting
+from syncengine.waiting import REST, Passed, Waiting
 
 OVERLAP = 60.0
 """Seconds that a window may reach back before the end of the last one."""
@@ -57,9 +58,6 @@ DATE_SECONDS = 1.0
 LATE_LIMIT = 900.0
 """Seconds after the last acceptance for which a late destination is waited for."""
 
-REST = 5.0
-"""Seconds between seeing something accepted later and the last look: its neighbours may be a moment later."""
-
 ONE_SEARCH = 50
 """Look-ups of so many fill a search; while the pump runs fewer wait for others."""
 
@@ -68,10 +66,6 @@ LOOKED_UP = 500
 
 MANY = 200
 """Contacts left by earlier runs from which on a window is cheaper than look-ups."""
-
-SINGLE_SHARE = 0.005
-SINGLE_FLOOR = 20
-"""Single reads are at most this share of the run's contacts, and at least so many."""
 
 
 class Verifier:
@@ -102,18 +96,20 @@ class Verifier:
         self._waiting = Waiting()
         self._read_up_to: float | None = None
         self._new = 0  # accepted since the last window
+        self._first_accepted = math.inf
         self._last_accepted = 0.0
-        self._seen_dates: deque[tuple[float, float]] = deque([(-math.inf, -math.inf)])
+        self._passed = Passed()
         self._is_quiet = True
         self._is_over = False
         self._pause = FIRST_LOOK
         self._next_window = 0.0
-        self._singles = 0
+        self.look_ups = LookUps(space)
         self._looked_at: dict[int, float] = {}  # contacts with an id that is not dead, and their acceptance
         self._moved = asyncio.Event()
         stop.wakes(self._moved)
         self._dates: dict[int, float] = {}  # whoever waits for a read, and when it was accepted
-        self._windows_from = -math.inf  # who was accepted before is only looked up
+        self._only_looked_up: set[int] = set()  # of these, who was accepted too long ago for windows
+        self._windows_from = -math.inf
         self.is_unable = ""
         """Why nothing could be read, for people; empty while it can be."""
 
@@ -124,29 +120,37 @@ class Verifier:
         if receipt.result is not Result.ACCEPTED:
             return
         date = self._server_time() if receipt.date is None else receipt.date
-        if self._is_quiet and not self._waiting.waiting:
-            self._look_soon()
+        if self._is_quiet:
+            self._look_soon(is_first=not self._waiting.waiting)
         self._forget(receipt.change.n)  # accepted before, with another content: only the last one counts
         self._dates[receipt.change.n] = date
         self._waiting.add(date)
+        self._first_accepted = min(self._first_accepted, date)
         self._last_accepted = max(self._last_accepted, date)
         self._new += 1
 
     def note(self, settled: Sequence[Settled]) -> None:
         """Take note of contacts that are settled, whoever found it out."""
-        latest = self._seen_dates[-1][1]
+        now = self._clock.monotonic()
         for one in settled:
             self._forget(one.n)
             if one.shows_progress:
-                latest = max(latest, one.date)
-        if latest > self._seen_dates[-1][1]:
-            self._seen_dates.append((self._clock.monotonic(), latest))
-            while len(self._seen_dates) > 2 and self._seen_dates[1][0] <= self._clock.monotonic() - REST:
-                self._seen_dates.popleft()
+                self._passed.see(one.date, now)
+
+    @property
+    def latest_seen(self) -> float:
+        """The latest acceptance that a read showed applied; minus infinity before."""
+        return self._passed.latest
 
     def _forget(self, n: int) -> None:
+        self.look_ups.forget(n)
+        self._wait_no_more(n)
+
+    def _wait_no_more(self, n: int) -> None:
         date = self._dates.pop(n, None)
-        if date is not None and date >= self._windows_from:
+        if n in self._only_looked_up:
+            self._only_looked_up.discard(n)
+        elif date is not None:
             self._waiting.settle(date)
 
     def quiet(self, is_quiet: bool) -> None:
@@ -163,10 +167,15 @@ class Verifier:
         self.quiet(True)
         self._moved.set()
 
-    def _look_soon(self) -> None:
-        """Let the next window be read soon: the sooner the smaller it is."""
+    def _look_soon(self, *, is_first: bool = True) -> None:
+        """Let the next window be read soon, the sooner the smaller it is; for a further contact in time."""
+        now = self._clock.monotonic()
+        if not is_first:
+            self._pause = min(self._pause, WHILE_APPLIED / 2)
+            self._next_window = min(self._next_window, now + WHILE_APPLIED)
+            return
         self._pause = max(FIRST_LOOK, SECONDS_PER_CONTACT * self._window()[1])
-        self._next_window = self._clock.monotonic() + self._pause
+        self._next_window = now + self._pause
 
     # --- the work
 
@@ -187,7 +196,7 @@ class Verifier:
             try:
                 await self._settle_earlier()
                 while await self._look_up_overdue():
-                    pass
+                    await self._look_between()
             except TransientError as error:
                 if self._is_over:
                     self.is_unable = f"Qomon could not be read ({error})"
@@ -198,8 +207,7 @@ class Verifier:
 
     async def _step(self) -> None:
         try:
-            if self._is_window_due():
-                await self._read_window()
+            await self._read_window_if_due()
             if await self._look_up_overdue():
                 return
             await self._look_for_dead_ids()
@@ -230,7 +238,7 @@ class Verifier:
         if self._until is not None and self._clock.wall() >= self._until:
             return True
         is_late = self._server_time() > self._last_accepted + LATE_LIMIT
-        return self._is_over and is_late and self._clock.monotonic() > self._seen_dates[-1][0] + 2 * REST
+        return self._is_over and is_late and self._clock.monotonic() > self._passed.at + 2 * REST
 
     def _server_time(self) -> float:
         return self._clock.wall() - self._space.clock_difference
@@ -248,6 +256,10 @@ class Verifier:
     def _window(self) -> tuple[float, int]:
         low = 0.0 if self._read_up_to is None else self._read_up_to - OVERLAP
         return self._waiting.window(low)
+
+    async def _read_window_if_due(self) -> None:
+        if self._is_window_due():
+            await self._read_window()
 
     async def _read_window(self) -> None:
         self._pause = min(2 * self._pause, LONGEST_WAIT)
@@ -268,19 +280,33 @@ class Verifier:
 
     # --- look-ups
 
-    async def _look_up_overdue(self) -> bool:
-        """Look up some of those whose deadline is over; say whether there may be more."""
-        until = min(self._server_time() - self._deadline, self._surely_passed())
-        if not self._dates or until <= 0:
+    async def _look_up_overdue(self, after: tuple[float, int] = (-math.inf, 0)) -> bool:
+        """Look up some of those whose deadline is over; say whether there may be more.
+
+        `after`: only those accepted since, by date and number.
+        """
+        passed = self._passed.up_to(self._clock.monotonic())
+        until = min(self._server_time() - self._deadline, passed)
+        if not self._dates or until <= 0 or until < after[0]:
             return False
-        found = await self._store.leftovers(until=until, after=(-math.inf, 0), limit=LOOKED_UP)
+        found, is_all = await self._overdue(until, after)
         if not found:
             return False
         waits = self._server_time() - self._deadline - found[0].date
         if not self._is_quiet and len(found) < ONE_SEARCH and waits < LONGEST_WAIT / 2:
             return False
         await self._settle_finally(found, until)
-        return len(found) == LOOKED_UP
+        return not is_all
+
+    async def _overdue(self, until: float, after: tuple[float, int]) -> tuple[list[Leftover], bool]:
+        """Return some of those accepted by `until` who can be looked for, and whether these are all."""
+        while True:
+            page = await self._store.leftovers(until=until, after=after, limit=LOOKED_UP)
+            is_all = len(page) < LOOKED_UP
+            found = [one for one in page if one.n not in self.look_ups.given_up]
+            if found or is_all:
+                return found, is_all
+            after = (page[-1].date, page[-1].n)
 
     async def _look_for_dead_ids(self) -> None:
         """Settle contacts of which not even the id exists any more: no patience brings them back."""
@@ -293,75 +319,68 @@ class Verifier:
         ]
         if not suspects:
             return
-        seen = await self._space.look_up([one.wanted for one in suspects])
-        shown = {one.id for one in seen}
-        dead: dict[int, bool] = {}
-        for one in suspects:
-            self._looked_at[one.n] = one.date
-            assert one.wanted.id is not None
-            if one.wanted.id not in shown and self._may_read_single():
-                self._singles += 1
-                if await self._space.get(one.wanted.id) is None:
-                    dead[one.n] = True
+        seen = await self.look_ups.look_up(suspects)
+        alone = await self.look_ups.read_alone(suspects, seen, of=self._waiting.accepted)
+        self._looked_at.update((one.n, one.date) for one in suspects)
+        dead = {n: True for n, is_dead in alone.items() if is_dead}
         await self._settle(seen, also=[one.n for one in suspects], final=dead, until=until)
 
-    def _surely_passed(self) -> float:
-        """Return up to which acceptance everything should be seen: something later was, a moment ago."""
-        moment = self._clock.monotonic() - REST
-        passed = -math.inf
-        for seen_at, date in self._seen_dates:
-            if seen_at <= moment:
-                passed = date
-        return passed
-
     async def _settle_finally(self, found: Sequence[Leftover], until: float) -> None:
-        """Look contacts up that were accepted by `until`, and settle them, whatever is seen."""
-        seen = await self._space.look_up([leftover.wanted for leftover in found])
-        shown = {one.id for one in seen}
-        final: dict[int, bool] = {leftover.n: False for leftover in found}
-        for leftover in found:
-            id_ = leftover.wanted.id
-            if id_ is None or id_ in shown or not self._may_read_single():
-                continue
-            self._singles += 1
-            one = await self._space.get(id_)
-            if one is None:
-                final[leftover.n] = True
-            else:
-                seen.append(one)
-        await self._settle(seen, also=list(final), final=final, until=until)
+        """Look contacts up that were accepted by `until`, and settle them, whatever is seen.
 
-    def _may_read_single(self) -> bool:
-        return self._singles < max(SINGLE_FLOOR, SINGLE_SHARE * self._waiting.accepted)
+        But for those who could not be looked for: of them nothing is known, and no patience tells more.
+        """
+        seen = await self.look_ups.look_up(found)
+        final = await self.look_ups.read_alone(found, seen, of=self._waiting.accepted)
+        for leftover in found:
+            if leftover.n not in self.look_ups.refused:
+                final.setdefault(leftover.n, False)
+        await self._settle(seen, also=[leftover.n for leftover in found], final=final, until=until)
+        for n in self.look_ups.give_up(found):
+            self._wait_no_more(n)
+
+    async def _look_between(self) -> None:
+        """Look at what this run sends while much is read that was left before: a canary must not wait."""
+        await self._read_window_if_due()
+        await self._look_up_overdue(after=(self._first_accepted, 0))
 
     async def _settle_earlier(self) -> None:
         """Settle what earlier runs left: contacts still waiting, and dropped ones, once more."""
+        left = await self._store.awaiting()
+        self._last_accepted = max(self._last_accepted, left.last)
+        if self._windows_from == -math.inf:
+            self._windows_from = self._server_time() - LATE_LIMIT
+        if left.seen:
+            self._passed.see(left.seen, -math.inf)
         after = 0
         while found := await self._store.dropped_before(after=after, limit=LOOKED_UP):
             after = found[-1].n
-            seen = await self._space.look_up([leftover.wanted for leftover in found])
-            await self._settle(seen, also=[leftover.n for leftover in found])
-            await self._store.looked_again([leftover.n for leftover in found])
-        left = await self._store.awaiting()
-        self._last_accepted = left.last
-        self._windows_from = self._server_time() - LATE_LIMIT
-        if left.seen:
-            self._seen_dates.append((-math.inf, left.seen))
+            looked = await self._space.look_up([leftover.wanted for leftover in found])
+            await self._settle(looked.seen, also=[leftover.n for leftover in found])
+            await self._store.looked_again(
+                [leftover.n for place, leftover in enumerate(found) if place not in looked.refused]
+            )
+            await self._look_between()
         if left.total > MANY:
             async for seen in self._space.updated(left.first - 1, left.last + OVERLAP):
                 await self._settle(seen)
+                await self._look_between()
         place, until = (-math.inf, 0), self._server_time()
         while page := await self._store.leftovers(until=until, after=place, limit=LOOKED_UP):
             place = (page[-1].date, page[-1].n)
             for leftover in page:
-                if leftover.n not in self._dates and leftover.date >= self._windows_from:
-                    self._waiting.add(leftover.date)
-                self._dates[leftover.n] = leftover.date
+                if leftover.n not in self._dates:
+                    self._dates[leftover.n] = leftover.date
+                    if leftover.date >= self._windows_from:
+                        self._waiting.add(leftover.date)
+                    else:
+                        self._only_looked_up.add(leftover.n)
             # Of many, those accepted just now are shown by windows as well, and cheaper.
             asked = [one for one in page if left.total <= MANY or one.date < self._windows_from]
             if asked:
-                seen = await self._space.look_up([leftover.wanted for leftover in asked])
+                seen = await self.look_ups.look_up(asked)
                 await self._settle(seen, also=[leftover.n for leftover in asked])
+            await self._look_between()
 
     # --- verdicts
 

@@ -1,4 +1,4 @@
-"""Which acceptances of a run wait for a read, second by second, and where a window should begin. Pure."""
+"""Which acceptances of a run wait for a read, where a window should begin, and what was passed. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 WORTH_READING = 0.1
 """Share of a window's contacts that must still wait: below, look-ups of 50 are cheaper."""
 
+
+REST = 5.0
+"""Seconds between seeing something accepted later and the last look: its neighbours may be a moment later."""
 
 CHEAP = 500
 """Contacts that one page shows together with whoever else was updated: worth a token for a single one."""
@@ -71,3 +74,31 @@ class Waiting:
         """Forget seconds of which nobody waits any more."""
         while self._order and self._order[0] < date and not self._seconds[self._order[0]].waiting:
             del self._seconds[self._order.popleft()]
+
+
+class Passed:
+    """Up to which acceptance everything should be seen, because something accepted later was."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, float]] = deque([(-math.inf, -math.inf)])
+
+    def see(self, date: float, now: float) -> None:
+        """Take note that at `now`, on a clock that only grows, something accepted at `date` was seen."""
+        if date > self.latest:
+            self._seen.append((now, date))
+            while len(self._seen) > 2 and self._seen[1][0] <= now - REST:
+                self._seen.popleft()
+
+    @property
+    def latest(self) -> float:
+        """The latest acceptance that was seen; minus infinity before."""
+        return self._seen[-1][1]
+
+    @property
+    def at(self) -> float:
+        """When it was seen."""
+        return self._seen[-1][0]
+
+    def up_to(self, now: float) -> float:
+        """Return up to which acceptance everything should be seen: what was accepted later is at rest."""
+        return max(date for seen_at, date in self._seen if seen_at <= now - REST)

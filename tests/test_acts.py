@@ -233,7 +233,10 @@ def open_problem(store: Store, key: str, state: str, reason: str, **facts: Any) 
     with store.writing() as connection:
         (n,) = connection.execute("SELECT n FROM contacts WHERE key = ?", (key,)).fetchone()
         holding.set_problem(connection, [n], state, reason, run=1, now=store.now(), facts=facts)
-        connection.execute("UPDATE contacts SET awaiting = 0, confirmed_hash = NULL WHERE n = ?", (n,))
+        connection.execute(
+            "UPDATE contacts SET awaiting = 0, confirmed_hash = NULL, dead_id = ? WHERE n = ?",
+            (reason == DEAD_ID, n),
+        )
 
 
 def differ(store: Store, key: str, *differences: tuple[str, Any, Any]) -> None:

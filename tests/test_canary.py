@@ -1,6 +1,6 @@
 """The canary: twenty of a new kind, settled before the rest goes."""
 
-from syncengine.canary import FAILURES, PARTIAL, SIZE, WHOLE, Canary
+from syncengine.canary import FAILURES, PARTIAL, PROBES, SIZE, WHOLE, Canary
 
 
 def sent(canary: Canary, count: int, kind: str = WHOLE) -> None:
@@ -62,3 +62,79 @@ def test_giving_up_counts_those_who_keep_others_waiting_as_failed() -> None:
     few.give_up()  # nobody waits for them
     assert not few.has_failed
     assert few.is_waiting
+
+
+# --- probes
+
+
+def all_but_the_last_seen() -> Canary:
+    """Return one of which everybody was accepted, a second each, and all but the last are settled well."""
+    canary = Canary({PARTIAL})
+    sent(canary, SIZE)
+    for n in range(SIZE):
+        canary.accept(n, float(n))
+    for n in range(SIZE - 1):
+        canary.settle(n, is_good=True)
+    return canary
+
+
+def test_one_more_goes_after_the_last_has_waited_long_enough() -> None:
+    canary = all_but_the_last_seen()
+    canary.probe(before=SIZE - 1, seen=SIZE - 2)
+    assert not canary.may_go(WHOLE)
+    canary.probe(before=SIZE, seen=SIZE - 2)
+    assert canary.may_go(WHOLE)
+    canary.go(SIZE, WHOLE)
+    assert not canary.may_go(WHOLE)
+    assert canary.is_probing(SIZE)
+
+
+def test_a_probe_that_is_seen_does_not_pass_the_kind_before_the_last_is_settled() -> None:
+    canary = all_but_the_last_seen()
+    canary.probe(before=SIZE, seen=SIZE - 2)
+    canary.go(SIZE, WHOLE)
+    assert canary.settle(SIZE, is_good=True) is None
+    assert not canary.may_go(WHOLE)
+    assert canary.settle(SIZE - 1, is_good=False) == WHOLE
+    assert canary.failed == 1
+
+
+def test_nobody_is_sent_after_one_who_was_passed_or_is_out() -> None:
+    canary = all_but_the_last_seen()
+    canary.probe(before=1000, seen=SIZE - 1)  # somebody accepted in that second was seen
+    assert not canary.may_go(WHOLE)
+    canary.probe(before=1000, seen=SIZE - 2)
+    canary.go(SIZE, WHOLE)
+    canary.probe(before=1000, seen=SIZE - 2)  # it has no answer yet
+    assert not canary.may_go(WHOLE)
+
+
+def test_where_nobody_arrived_or_somebody_may_go_there_is_no_probe() -> None:
+    canary = Canary({PARTIAL})
+    sent(canary, SIZE)
+    for n in range(SIZE):
+        canary.accept(n, float(n))
+    canary.probe(before=1000, seen=-1)
+    assert not canary.may_go(WHOLE)
+    few = Canary({PARTIAL})
+    sent(few, SIZE - 1)
+    for n in range(SIZE - 1):
+        few.accept(n, float(n))
+    few.settle(0, is_good=True)
+    few.probe(before=1000, seen=0)
+    few.go(SIZE, WHOLE)
+    assert not few.may_go(WHOLE)
+
+
+def test_there_are_three_probes_at_most_and_whoever_fails_counts() -> None:
+    canary = all_but_the_last_seen()
+    for number in range(PROBES):
+        canary.probe(before=1000, seen=SIZE - 2)
+        assert canary.may_go(WHOLE)
+        canary.go(SIZE + number, WHOLE)
+        canary.accept(SIZE + number, float(SIZE + number))
+    canary.probe(before=1000, seen=SIZE - 2)
+    assert not canary.may_go(WHOLE)
+    canary.give_up()
+    assert canary.failed == 1 + PROBES
+    assert canary.may_go(WHOLE)  # four of twenty-three

@@ -119,6 +119,7 @@ def test_rematch_needs_keys_and_a_dead_id(held: Program) -> None:
     with opened(held.folder / "state.db") as store, store.writing() as connection:
         (n,) = connection.execute("SELECT n FROM contacts WHERE key = 'G1'").fetchone()
         set_problem(connection, [n], "dropped", DEAD_ID, run=1, now=0)
+        connection.execute("UPDATE contacts SET dead_id = 1 WHERE n = ?", (n,))
     out = held.run("problems", "--rematch", "G1", "G2").out
     assert out == "G1: sent by the next sync\nG2: not rematched: no dead id is known of it\n"
     report = held.ok("sync", code=3)

@@ -131,6 +131,25 @@ def test_whoever_was_deleted_in_qomon_is_told_and_rematched_by_hand(near: Progra
     assert f"by hand, its id was {number}" in near.run("explain", "P3").out
 
 
+def test_of_many_whom_no_search_shows_a_few_are_read_alone_and_the_others_told(near: Program) -> None:
+    near.rows(PEOPLE)
+    near.ok("sync")
+    for contact in list(held_by_qomon(near).values())[:30]:
+        ask(near, "DELETE", f"/_sandbox/contacts?id={contact['id']}")
+    ended = near.run("verify", "--all", "--json")
+    report = json.loads(ended.out)
+    assert (report["dropped"], report["unread"], report["exit"]) == (20, 10, 3)
+    assert report["message"] == (
+        "no search shows 10 contacts whose id is known, and so many are not read one by one: whether they "
+        "are there is not known. Run verify --all again"
+    )
+    assert near.ok("status")["contacts"] == {"confirmed": 40, "dropped": 20}
+    assert ask(near, "GET", "/_sandbox/stats")["requests"]["get"] == 20
+    report = near.ok("verify", "--all", code=3)
+    assert (report["dropped"], report["unread"], report["message"]) == (10, 0, "")
+    assert near.ok("status")["contacts"] == {"confirmed": 30, "dropped": 30}
+
+
 def test_an_option_that_does_not_exist_is_told_with_a_hint_and_sent_to_nobody(near: Program) -> None:
     rows = "P1,Ada,Martin,ada@x.example,01000,M\nP2,Eve,Roux,eve@x.example,01000,XXL\n"
     with_a_column(near, '"custom_fields.Size" = "extra"', rows)

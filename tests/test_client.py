@@ -383,17 +383,22 @@ async def test_what_qomon_would_drop_is_refused_before_it_is_sent() -> None:
 # --- the client itself
 
 
-@pytest.mark.parametrize("name", ["upsert", "contact", "page", "search", "count", "forms", "form"])
+METHODS = {
+    "upsert", "create", "replace", "delete", "contact", "page", "search", "count", "forms", "form",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_method_names_endpoint_cost_errors_and_source(name: str) -> None:
     told = inspect.getdoc(getattr(QomonClient, name)) or ""
-    assert re.match(r"(GET|POST) /[a-z]", told)
+    assert re.match(r"(GET|POST|PATCH|DELETE) /[a-z]", told)
     for word in ("token", "Source", "Raises"):
         assert word in told, word
 
 
 def test_no_method_is_without_its_word() -> None:
     methods = {name for name in vars(QomonClient) if not name.startswith("_")}
-    assert methods == {"budget", "upsert", "contact", "page", "search", "count", "forms", "form"}
+    assert methods == {"budget"} | METHODS
 
 
 def test_no_repr_shows_the_key_or_a_contact() -> None:

@@ -21,7 +21,7 @@ from test_sandbox_client import Client
 from syncengine.clock import Clock
 from syncengine.config import Settings
 from syncengine.engine import Engine, SyncOptions
-from syncengine.model import EXIT_DONE, EXIT_PROBLEMS, Report, ending
+from syncengine.model import EXIT_DONE, EXIT_PROBLEMS, AdoptReport, Report, ending
 from syncengine.sandbox import Sandbox, SandboxOptions
 from syncengine.sandbox.spaces import FIRST_GROUP
 
@@ -188,7 +188,7 @@ class World:
         unheard = sum(entry["fault"] in {"reset_after", "close_after", "hang"} for entry in history)
         assert self.used - unheard <= report.tokens <= self.used
 
-    def check_stored(self, report: Report) -> None:
+    def check_stored(self, report: Report | AdoptReport) -> None:
         stored = self.sql("SELECT outcome, reason, exit, report FROM runs WHERE id = ?", report.run)[0]
         assert stored[:3] == (report.outcome, report.reason, report.exit)
         assert orjson.loads(stored[3]) == orjson.loads(orjson.dumps(report.as_json()))

@@ -14,7 +14,7 @@ from syncengine.budget import Budget, BudgetClosedError
 from syncengine.errors import RateHeaders
 from syncengine.paying import Paying
 from syncengine.qomon import Contact, QomonClient, Query, where
-from syncengine.qomon.client import Read
+from syncengine.qomon.wire import Read
 from syncengine.sandbox import Sandbox, SandboxOptions
 
 PAUSE = 1

@@ -33,12 +33,13 @@ from syncengine.model import Receipt, Result
 from syncengine.outcome import NEVER_FOUND
 from syncengine.plan import _everybody_after_load, make_plan
 from syncengine.preflight import have_keys_moved, hold_all, is_mass_change
-from syncengine.problems import COLLIDES, MOVED_KEY
+from syncengine.problems import COLLIDES, DEAD_ID, MOVED_KEY
 from syncengine.qomon.forms import Form, Forms, Option, forms_to_json
 from syncengine.seen import KeptForms
 from syncengine.store import acts, counting, sending, views
 from syncengine.store.checking import Collisions, Suspect, moved_keys
 from syncengine.store.forms import keep_forms
+from syncengine.store.holding import set_problem
 from syncengine.store.lock import RunLock
 from syncengine.store.schema import CRASHES_ALONE
 from syncengine.store.scratch import scratch
@@ -87,6 +88,7 @@ def steps(files: st.SearchStrategy[Any], results: list[Result]) -> st.SearchStra
             st.tuples(st.just("forget"), st.sampled_from(KEYS[:2])),
             st.tuples(st.just("seen"), st.sampled_from(KEYS[:4]), st.booleans()),
             st.tuples(st.just("killed"), st.integers(0, 3)),
+            st.tuples(st.just("dead"), st.sampled_from(KEYS[:4])),
         ),
         max_size=8,
     )
@@ -121,6 +123,16 @@ def _take(path: Path, step: tuple[Any, ...]) -> None:
                         "AND accepted_hash IS NOT NULL",
                         (key,),
                     )
+            case ("dead", key):
+                with store.writing() as connection:
+                    found = connection.execute(
+                        "UPDATE contacts SET dead_id = 1, accepted_hash = NULL, accepted = NULL, "
+                        "awaiting = 0 "
+                        "WHERE key = ? AND remote_id IS NOT NULL RETURNING n",
+                        (key,),
+                    ).fetchall()
+                    numbers = [n for (n,) in found]
+                    set_problem(connection, numbers, "dropped", DEAD_ID, run=None, now=store.now())
             case ("killed", limit):
                 claim_due(store, store.begin_run("sync"), limit)
                 crash(store)

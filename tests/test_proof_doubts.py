@@ -1,4 +1,7 @@
-"""Lost answers: whoever was sent without one is looked for; no twin from a retry, and nobody is lost."""
+"""Lost answers: whoever was sent without one is looked for; no twin from a retry, and nobody is lost.
+
+And those who cannot be looked for: of them nothing is claimed, and they are not sent again.
+"""
 
 import random
 from collections import Counter
@@ -6,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_engine_world import SURNAME, fast_clock, world
+from test_engine_world import SURNAME, World, fast_clock, people, who, world
+from test_qomon_space import refusing
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -69,3 +73,98 @@ async def test_a_lost_answer_makes_no_twin_and_loses_nobody(tmp_path: Path, coun
         assert {
             phone for (phone,) in w.sql("SELECT content ->> 'phone' FROM contacts WHERE problem = 'held'")
         } >= missed
+
+
+# --- whom no search is taken for
+
+
+def table(kind: str, *numbers: int) -> str:
+    return "".join(
+        f'[[fault]]\nendpoint = "upsert"\nkind = {kind}\nwhere = {{ firstname = "Vorname{number}" }}\n'
+        for number in numbers
+    )
+
+
+def marks_of(number: int) -> list[bytes]:
+    """Return what every search for a person has in it, whichever way it asks."""
+    return [f'"p{number}@canary.example"'.encode(), f'"Vorname{number}"'.encode()]
+
+
+async def sent(w: World) -> list[str]:
+    """Return whom the sandbox was sent since the last look."""
+    return [who(entry) for entry in await w.history() if entry["endpoint"] == "upsert"]
+
+
+NOT_LOOKED_FOR = (
+    "1 contact could not be looked for: Qomon refuses every search for them (HTTP 422), so whether they "
+    "arrived is not known"
+)
+
+
+async def test_whoever_cannot_be_looked_for_is_not_called_dropped_and_the_others_are(tmp_path: Path) -> None:
+    """Three are dropped, of whom one cannot be searched for; that one is in the canary, which goes on."""
+    marks = marks_of(7)
+    async with (
+        world(tmp_path, faults=table('"drop"', 7, 8, 38), verify=True, clock=fast_clock(10)) as w,
+        refusing(w.client, marks) as port,
+    ):
+        w.destination = {"base_url": f"http://127.0.0.1:{port}"}
+        w.verify_settings = {"deadline": 0.5}
+        w.write(people(40))
+        async with w.engine() as engine:
+            report = await engine.sync()
+        counts = (report.confirmed, report.dropped, report.unconfirmed, report.exit)
+        assert counts == (37, 2, 1, 3), report.as_json()
+        assert report.message == NOT_LOOKED_FOR
+        assert report.requests <= 80  # 40 upserts; once given up, nobody is asked for again
+        assert report.seconds < 300  # nobody waits for what no patience brings
+        async with w.engine() as engine:
+            again = await engine.verify()
+        assert (again.checked, again.unconfirmed, again.message, again.exit) == (0, 1, NOT_LOOKED_FOR, 3)
+        marks.clear()
+        async with w.engine() as engine:
+            again = await engine.verify()
+        assert (again.dropped, again.unconfirmed, again.message) == (1, 0, "")
+
+
+async def test_a_canary_of_people_who_cannot_be_looked_for_stops_the_run(tmp_path: Path) -> None:
+    numbers = range(5, 10)
+    async with (
+        world(tmp_path, faults=table('"drop"', *numbers), verify=True, clock=fast_clock(10)) as w,
+        refusing(w.client, [mark for number in numbers for mark in marks_of(number)]) as port,
+    ):
+        w.destination = {"base_url": f"http://127.0.0.1:{port}"}
+        w.verify_settings = {"deadline": 0.5}
+        w.write(people(40))
+        async with w.engine() as engine:
+            report = await engine.sync()
+        counts = (report.reason, report.dropped, report.unconfirmed, report.remaining)
+        assert counts == ("breaker", 0, 5, 20), report.as_json()
+        assert "could not be looked for" in report.message
+
+
+async def test_whoever_is_in_doubt_and_cannot_be_looked_for_stays_due_and_is_not_sent_again(
+    tmp_path: Path,
+) -> None:
+    marks = marks_of(3)
+    async with (
+        world(tmp_path, faults=table('"status"\nstatus = 503\ncount = 1', 3), verify=True) as w,
+        refusing(w.client, marks) as port,
+    ):
+        w.destination = {"base_url": f"http://127.0.0.1:{port}"}
+        w.write(people(10))
+        async with w.engine() as engine:
+            report = await engine.sync()
+        counts = (report.confirmed, report.remaining, report.repeated, report.exit)
+        assert counts == (9, 1, 0, 3), report.as_json()
+        assert report.message == NOT_LOOKED_FOR
+        assert (await sent(w)).count("Vorname3") == 1
+        async with w.engine() as engine:
+            report = await engine.sync()
+        assert (report.remaining, report.message, await sent(w)) == (1, NOT_LOOKED_FOR, [])
+        marks.clear()
+        async with w.engine() as engine:
+            report = await engine.sync()
+        assert (report.outcome, report.confirmed, report.message) == ("done", 1, ""), report.as_json()
+        assert await sent(w) == ["Vorname3"]
+        assert len(await w.contacts()) == 10

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_engine_world import SURNAME, World, fast_clock, person, world
+from test_engine_world import SURNAME, World, fast_clock, person, whose, world
 from test_proof_night import StaffAtWork, forms_file, ids, open_problems, story, tier
 
-from syncengine.store.acts import rematch, retry
+from syncengine.plan import make_plan
+from syncengine.problems import CONSENT_KEPT, DEAD_ID
+from syncengine.store.acts import release, rematch, retry
 from syncengine.store.opened import open_store
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -155,6 +157,39 @@ async def test_a_dead_id_is_named_and_released_by_rematch(tmp_path: Path) -> Non
         assert len(await w.contacts()) == 3
 
 
+async def test_whoever_has_a_dead_id_stays_held_whatever_the_source_makes_of_it(tmp_path: Path) -> None:
+    async with world(tmp_path, verify=True, clock=fast_clock(10)) as w:
+        w.verify_settings = {"deadline": 0.5}
+        w.write(person(number) for number in range(3))
+        await w.sync()
+        await w.client.send("POST", "/_sandbox/staff", {"act": "delete", "id": ids(w)["m00001"]})
+        first = [person(number, phone="0611111111") for number in range(3)]
+        w.write(first)
+        await w.sync()
+        (before,) = open_problems(w)
+
+        for rows in ([person(0), person(1, phone="0622222222"), person(2)], first, [person(1)]):
+            w.write(rows)
+            planned = make_plan(w.settings(), now=0.0)
+            report = await w.sync()
+            assert "Vorname1" not in whose(w.last)
+            assert ids(w)["m00001"] not in [data.get("id") for data in sent(w)]
+            assert (report.held, planned.holds[DEAD_ID], planned.held) == (1, 1, 1)
+            (problem,) = open_problems(w)
+            assert problem["state"] == "held"
+            assert (problem["reason"], problem["remedy"]) == (before["reason"], before["remedy"])
+            report = await w.sync()
+            assert (report.selected, report.problems_open, report.exit) == (0, 1, 3)
+
+        with open_store(w.store) as store:
+            assert "--rematch" in release(store, ["m00001"])[0].why
+            assert [one.rematched for one in rematch(store, ["m00001", "m00001"])] == [True, False]
+        report = await w.sync()
+        assert (report.outcome, report.confirmed) == ("done", 1)
+        assert whose(w.last) == ["Vorname1"]
+        assert "id" not in sent(w)[0]
+
+
 async def test_tags_only_add_and_what_the_source_took_away_is_told(tmp_path: Path) -> None:
     async with world(tmp_path, verify=True) as w:
         w.write([person(0, tags=["a", "b"])])
@@ -196,6 +231,53 @@ async def test_a_consent_that_the_source_withdrew_is_a_problem_while_qomon_shows
             retry(store)
         report = await w.sync()
         assert (report.outcome, report.problems_open) == ("done", 0)
+
+
+WITHDRAWN = {
+    "consent": {"consents": [{"label": "Newsletter", "value": "yes"}]},
+    "black list": {"black_list": True},
+}
+"""What the source withdraws; on the first night it was accepted, and nobody read back."""
+
+
+@pytest.mark.parametrize("given", WITHDRAWN.values(), ids=WITHDRAWN)
+@pytest.mark.parametrize("nights_unread", [0, 1, 2])
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_a_consent_withdrawn_before_a_read_showed_it_is_a_problem_too(
+    tmp_path: Path, given: dict[str, Any], *, nights_unread: int, is_known: bool
+) -> None:
+    async with world(tmp_path, verify=True, forms=forms_file(tmp_path)) as w:
+        if is_known:
+            w.write([person(0), person(1)])
+            await w.sync()
+        w.write([person(0, **given), person(1)])
+        await w.sync(verify=False)
+        for night in range(nights_unread):
+            w.write([person(0, phone=f"061111111{night}"), person(1)])
+            assert (await w.sync(verify=False)).accepted == 1
+        w.write([person(0), person(1)])
+        report = await w.sync()
+        assert (report.problems_open, report.exit) == (1, 3)
+        (problem,) = open_problems(w)
+        assert (problem["key"], problem["reason"]) == ("m00000", CONSENT_KEPT)
+        assert w.sql("SELECT count(unseen) FROM contacts") == [(0,)]
+
+
+@pytest.mark.parametrize("given", WITHDRAWN.values(), ids=WITHDRAWN)
+async def test_a_consent_that_qomon_never_applied_is_not_kept_there(
+    tmp_path: Path, given: dict[str, Any]
+) -> None:
+    table = '[[fault]]\nendpoint = "upsert"\nkind = "drop"\ncount = 1\n'
+    async with world(tmp_path, verify=True, forms=forms_file(tmp_path), faults=table) as w:
+        w.write([person(0, **given)])
+        await w.sync(verify=False)
+        w.write([person(0, phone="0611111111")])
+        await w.sync(verify=False)
+        assert w.sql("SELECT count(unseen) FROM contacts") == [(1,)]
+        w.write([person(0)])
+        report = await w.sync()
+        assert (report.outcome, report.problems_open) == ("done", 0)
+        assert w.sql("SELECT count(unseen) FROM contacts") == [(0,)]
 
 
 async def test_renamed_options_are_noticed_by_the_first_drop_and_the_rest_is_held(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Read-back on a virtual clock, against a model of Qomon: late queues, patience, deadlines, cost."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 from test_engine_virtual import START, Inline, MemoryDestination, now, run_virtual, virtual_clock
 from test_engine_world import person
 
+from syncengine.collisions import Traits
 from syncengine.config import Settings
-from syncengine.engine import Engine
+from syncengine.engine import Engine, SyncOptions
 from syncengine.errors import RateHeaders
 from syncengine.identity import identify, normalise
 from syncengine.model import Change, Receipt, Report, Result
@@ -22,7 +25,7 @@ from syncengine.qomon import seeing
 from syncengine.qomon.bodies import upsert_body
 from syncengine.qomon.contact import Contact
 from syncengine.qomon.forms import Forms
-from syncengine.seen import Difference, Fault, KeptForms, Seen, Space, Wanted
+from syncengine.seen import Difference, Fault, KeptForms, LookedUp, Near, Seen, Space, Wanted
 
 PAGE = 1000
 SEARCH_LAG = 1.0
@@ -35,7 +38,7 @@ class _Answer:
 class MemoryQomon(MemoryDestination):
     """A space in memory: applies what it accepts `lag` seconds later, shows it a second after that.
 
-    `lag` of a change: None drops it.
+    `lag` of a change: None drops it. `slow`: seconds that each read takes.
     """
 
     def __init__(self, lag: Callable[[Change], float | None]) -> None:
@@ -44,6 +47,9 @@ class MemoryQomon(MemoryDestination):
         self._queue: list[tuple[float, dict[str, Any]]] = []
         self.people: dict[int, tuple[dict[str, Any], float]] = {}
         self.reads = 0
+        self.compared = 0
+        self.slow = 0.0
+        self._shown: dict[int, tuple[float, Seen]] = {}
 
     async def _accept(self, change: Change) -> RateHeaders | None:
         lag = self._lag(change)
@@ -74,7 +80,13 @@ class MemoryQomon(MemoryDestination):
     def shown(self) -> list[Seen]:
         self._apply()
         visible = START + now() - SEARCH_LAG
-        return [_seen(number, fields, at) for number, (fields, at) in self.people.items() if at <= visible]
+        found = []
+        for number, (fields, at) in self.people.items():
+            if at <= visible:
+                if self._shown.get(number, (0.0,))[0] != at:
+                    self._shown[number] = at, _seen(number, fields, at)
+                found.append(self._shown[number][1])
+        return found
 
 
 class MemorySpace:
@@ -88,6 +100,7 @@ class MemorySpace:
 
     async def _pay(self, requests: int = 1) -> None:
         async def ask() -> _Answer:
+            await asyncio.sleep(self._qomon.slow)
             return _Answer()
 
         for _ in range(requests):
@@ -105,20 +118,26 @@ class MemorySpace:
         await self._pay()
         return len(self._qomon.shown())
 
-    async def updated(self, since: float | None, until: float) -> AsyncIterator[list[Seen]]:
+    async def updated(self, since: float | None, until: float, **_: Any) -> AsyncIterator[list[Seen]]:
         await self._pay()
         rows = [one for one in self._qomon.shown() if (since or 0.0) <= (one.updated or 0.0) <= until]
-        await self._pay(len(rows) * 17 // 10 // PAGE)
-        for start in range(0, len(rows), PAGE):
-            yield rows[start : start + PAGE]
+        pages = [rows[start : start + PAGE] for start in range(0, len(rows), PAGE)]
+        further = len(rows) * 17 // 10 // PAGE
+        for number, page in enumerate(pages):
+            await self._pay((number + 1) * further // len(pages) - number * further // len(pages))
+            yield page
 
-    async def look_up(self, wanted: Sequence[Wanted]) -> list[Seen]:
+    async def look_up(self, wanted: Sequence[Wanted]) -> LookedUp:
         await self._pay(-(-len(wanted) // 50))
-        return [
-            one
-            for one in self._qomon.shown()
-            if any(one.id == each.id or seeing.fits(each.content, one.contact) for each in wanted)
-        ]
+        shown = self._qomon.shown()
+        ids = {each.id for each in wanted}
+        found = {one.id: one for one in shown if one.id in ids}
+        near = Near((one.mail, one.name, one) for one in shown)
+        for each in wanted:
+            _, mail, name = identify(each.content)
+            fitting = (one for one in near.by_either(mail, name) if seeing.fits(each.content, one.contact))
+            found.update((one.id, one) for one in fitting)
+        return LookedUp(list(found.values()), {})
 
     async def get(self, id_: int) -> Seen | None:
         await self._pay()
@@ -127,7 +146,11 @@ class MemorySpace:
     def faults(self, content: Mapping[str, Any]) -> list[Fault]:
         return []
 
+    def traits(self, seen: Seen) -> Traits:
+        return seeing.traits(seen.contact)
+
     def fits(self, content: Mapping[str, Any], seen: Seen) -> bool:
+        self._qomon.compared += 1
         return seeing.fits(content, seen.contact)
 
     def differences(self, content: Mapping[str, Any], seen: Seen) -> list[Difference]:
@@ -224,6 +247,156 @@ def test_a_canary_of_five_drops_stops_the_run(tmp_path: Path) -> None:
     assert (report.reason, report.exit) == ("breaker", 4)
     assert len(qomon.sent) == 20
     assert report.dropped == 5
+
+
+# --- a canary whose last contact is dropped
+
+
+SLOWLY = {"rate": 1.0, "burst": 1.0}
+"""One contact a second, so that nobody else is accepted in the second of the last of a canary."""
+
+
+def number_of(change: Change) -> int:
+    return int(change.key[1:])
+
+
+def gaps(qomon: MemoryQomon) -> list[float]:
+    """Return the seconds between one send and the next, from the last of the canary on."""
+    times = [at for at, _ in qomon.sent[19:]]
+    return [later - at for at, later in pairwise(times)]
+
+
+def test_a_canary_whose_last_contact_is_dropped_is_settled_by_a_probe(tmp_path: Path) -> None:
+    report, qomon, seconds = night(
+        tmp_path, 60, lambda change: None if number_of(change) == 19 else 2.0, destination=SLOWLY
+    )
+    assert (report.outcome, report.dropped, report.confirmed) == ("problems", 1, 59)
+    assert seconds < 2 * 120 + 60  # a minute to send them
+    before, after, *others = gaps(qomon)
+    assert 120 < before < 125
+    assert after < 25  # the probe is seen, and a moment later the dropped one is known to be
+    assert max(others) < 5
+
+
+def test_a_probe_that_is_dropped_too_is_followed_by_another(tmp_path: Path) -> None:
+    report, qomon, seconds = night(
+        tmp_path, 60, lambda change: None if number_of(change) in {18, 19, 20} else 2.0, destination=SLOWLY
+    )
+    assert (report.outcome, report.dropped, report.confirmed) == ("problems", 3, 57)
+    assert seconds < 3 * 120 + 60
+    first, second, *_ = gaps(qomon)
+    assert first > 120 < second
+
+
+def test_of_a_canary_with_probes_five_failures_stop_the_run(tmp_path: Path) -> None:
+    report, qomon, _ = night(
+        tmp_path, 60, lambda change: None if 16 <= number_of(change) <= 20 else 2.0, destination=SLOWLY
+    )
+    assert (report.reason, report.exit, report.dropped) == ("breaker", 4, 5)
+    assert len(qomon.sent) == 22
+
+
+def test_after_a_queue_that_stopped_nothing_more_than_the_probes_goes(tmp_path: Path) -> None:
+    """The first ten are applied, then Qomon rests for an hour: it is late, and drops nobody."""
+    report, qomon, seconds = night(
+        tmp_path, 60, lambda change: 2.0 if number_of(change) < 10 else 3600.0, destination=SLOWLY
+    )
+    assert (report.reason, report.exit) == ("breaker", 4)
+    assert (report.confirmed, report.dropped, report.unconfirmed) == (10, 0, 13)
+    assert len(qomon.sent) == 20 + 3
+    assert all(gap > 120 for gap in gaps(qomon))
+    assert 900 < seconds < 900 + 60
+
+
+def test_a_queue_that_goes_on_after_the_probes_drops_nobody(tmp_path: Path) -> None:
+    report, qomon, _ = night(
+        tmp_path,
+        60,
+        lambda change: 2.0 if number_of(change) < 10 else max(2.0, 600.0 - now()),
+        destination=SLOWLY,
+    )
+    assert (report.outcome, report.confirmed, report.dropped) == ("done", 60, 0)
+    assert sum(gap > 60 for gap in gaps(qomon)) == 4  # three probes, and the rest at once
+
+
+# --- a run after many without a look
+
+
+def two_nights(
+    folder: Path,
+    first: Sequence[Mapping[str, Any]],
+    second: Sequence[Mapping[str, Any]],
+    lag: Callable[[Change], float | None],
+    *,
+    slow: float = 0.0,
+) -> tuple[Report, MemoryQomon, list[float]]:
+    """Sync the first people without a look, and an hour later the second with one, `slow` as reads are then.
+
+    Returns the report of the latter, the space, and when those of the latter were sent.
+    """
+    source = folder / "people.jsonl"
+    table = {
+        "state": {"path": str(folder / "state.db")},
+        "source": {"path": str(source), "key": "member_id"},
+        "destination": {"rate": 1000.0, "burst": 1000.0},
+        "run": {"max_failed_share": 1.0, "max_changed_share": 1.0},
+    }
+    settings = Settings.from_mapping(table, environ={})
+
+    async def main() -> tuple[Report, MemoryQomon, list[float]]:
+        qomon = MemoryQomon(lag)
+        async with Engine(settings, destination=qomon, clock=virtual_clock(), executor=Inline()) as engine:
+            source.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in first))
+            await engine.sync(SyncOptions(verify=False))
+            await asyncio.sleep(3600)
+            source.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in second))
+            sent, qomon.slow, qomon.compared = len(qomon.sent), slow, 0
+            report = await engine.sync()
+        return report, qomon, [at for at, _ in qomon.sent[sent:]]
+
+    return run_virtual(main())
+
+
+def after_a_backlog(
+    folder: Path, lag: Callable[[Change], float | None], *, slow: float, backlog: int = 2_500
+) -> tuple[Report, MemoryQomon, list[float]]:
+    """Sync so many without a look, of whom every second is dropped, and sixty more with one."""
+    rows = [person(number) for number in range(backlog + 60)]
+
+    def applied(change: Change) -> float | None:
+        number = number_of(change)
+        return (None if number % 2 else 2.0) if number < backlog else lag(change)
+
+    return two_nights(folder, rows[:backlog], rows, applied, slow=slow)
+
+
+@pytest.mark.parametrize("lag", [2.0, 40.0])  # while what was left is swept, and while it is looked up
+def test_a_canary_waits_for_no_backlog(tmp_path: Path, lag: float) -> None:
+    slow = 3.0
+    report, qomon, sent = after_a_backlog(tmp_path, lambda _change: lag, slow=slow)
+    assert (report.confirmed, report.earlier["confirmed"], report.earlier["dropped"]) == (60, 1250, 1250)
+    assert sent[20] - sent[19] < lag + 15 * slow  # ten look-ups are one page
+    assert qomon.reads < 150
+
+
+def test_a_drop_in_a_canary_is_found_beside_a_backlog(tmp_path: Path) -> None:
+    slow = 10.0
+    report, _, sent = after_a_backlog(
+        tmp_path, lambda change: None if number_of(change) == 2_505 else 2.0, slow=slow
+    )
+    assert (report.confirmed, report.dropped, report.earlier["dropped"]) == (59, 1, 1250)
+    assert sent[20] - sent[19] < 120 + 15 * slow
+
+
+def test_people_whose_mail_changed_before_they_were_seen_are_not_compared_with_everybody(
+    tmp_path: Path,
+) -> None:
+    count = 300
+    before = [person(number) for number in range(count)]
+    after = [person(number, mail=f"new{number}@canary.example") for number in range(count)]
+    report, qomon, _ = two_nights(tmp_path, before, after, lambda _change: 2.0)
+    assert (report.held, report.confirmed, len(qomon.people)) == (0, count, count)
+    assert qomon.compared < 10 * count
 
 
 def test_sending_stops_early_enough_for_the_read_back_to_end_in_time(tmp_path: Path) -> None:

@@ -20,13 +20,12 @@ from test_sandbox_client import Client
 from syncengine.budget import Budget
 from syncengine.clock import Clock
 from syncengine.config import Settings
-from syncengine.errors import RejectedError
 from syncengine.identity import identify
 from syncengine.paying import Paying
 from syncengine.qomon.client import QomonClient
 from syncengine.qomon.forms import KINDS, Form, Forms, Option, forms_from_json, forms_to_json
 from syncengine.qomon.seeing import fits
-from syncengine.qomon.space import CHUNK, CONTACTS, QomonSpace
+from syncengine.qomon.space import CHUNK, CONTACTS, REFUSALS, QomonSpace
 from syncengine.sandbox import Sandbox, SandboxOptions
 from syncengine.sandbox.unknowns import Unknowns
 from syncengine.seen import KeptForms, Seen, Wanted
@@ -59,8 +58,9 @@ class Ground:
 
     async def found(self, *wanted: Content | int) -> list[int]:
         """Look up by contents or ids; return the ids seen, sorted. Nobody may be seen twice."""
-        seen = await self.space.look_up([_wanted(one) for one in wanted])
-        ids = sorted(one.id for one in seen)
+        looked = await self.space.look_up([_wanted(one) for one in wanted])
+        assert not looked.refused
+        ids = sorted(one.id for one in looked.seen)
         assert len(ids) == len(set(ids))
         return ids
 
@@ -99,7 +99,7 @@ async def test_an_id_is_found_whatever_else_changed() -> None:
     async with ground() as g:
         first, second, _ = await g.put(*people(3))
         assert await g.found(second, first) == [first, second]
-        seen = await g.space.look_up([Wanted(second, person(7))])
+        seen, _ = await g.space.look_up([Wanted(second, person(7))])
         assert [(one.id, one.mail) for one in seen] == [(second, "p1@canary.example")]
 
 
@@ -107,7 +107,7 @@ async def test_an_id_that_is_gone_is_not_looked_for_otherwise() -> None:
     async with ground() as g:
         (first,) = await g.put(person(1))
         g.paid()
-        assert await g.space.look_up([Wanted(first + 100, person(1))]) == []
+        assert await g.space.look_up([Wanted(first + 100, person(1))]) == ([], {})
         assert g.paid() == 1
 
 
@@ -222,9 +222,10 @@ async def test_somebody_who_fits_is_found_when_there_is_anybody_and_nobody_who_d
             Wanted(ids[number % len(ids)] if ids and by_id else None, content)
             for number, (by_id, content) in enumerate(wanted)
         ]
-        seen = await g.space.look_up(asked)
+        seen, refused = await g.space.look_up(asked)
         everybody = [one async for page in g.space.updated(None, 4e9) for one in page]
         assert sorted(one.id for one in everybody) == sorted(ids)
+    assert refused == {}
     assert len({one.id for one in seen}) == len(seen)
     known = {one.id for one in asked}
     sought = {mail for one in asked if (mail := identify(one.content).mail)}
@@ -285,12 +286,14 @@ async def test_a_search_refused_for_its_size_is_halved_for_good() -> None:
         assert g.paid() <= 100 // 5 + 100 // 10 + 12
 
 
-async def test_a_search_for_one_contact_that_is_refused_is_an_error() -> None:
+async def test_whoever_can_be_asked_for_in_no_way_is_told_and_the_others_are_found() -> None:
     async with ground(unknowns=Unknowns(search_conditions=1)) as g:
         ids = await g.put(*people(3))
-        assert await g.found(*people(3)) == ids
-        with pytest.raises(RejectedError):
-            await g.found(*people(3, mail=None))
+        nameless = person(1, mail=None)  # by two names, and no search may have two conditions
+        wanted = [Wanted(None, content) for content in (person(0), nameless, person(2))]
+        looked = await g.space.look_up(wanted)
+        assert (sorted(one.id for one in looked.seen), list(looked.refused)) == ([ids[0], ids[2]], [1])
+        assert looked.refused[1].startswith("HTTP 422")
 
 
 async def test_a_search_too_wide_to_be_shown_is_divided_and_only_that_one() -> None:
@@ -303,66 +306,104 @@ async def test_a_search_too_wide_to_be_shown_is_divided_and_only_that_one() -> N
         g.paid()
         bare = [{"mail": f"p{n}@canary.example"} for n in range(49)]
         assert await g.found(*bare[:30], wide, *bare[30:]) == ids[:49]
-        assert g.paid() <= 1 + (1 + 2 * 6) + 1
+        assert g.paid() <= 1 + (1 + 2 * 6) + 12 + 1  # twelve for all the pages of the wide one
         assert await g.found(*(person(n, mail=f"P{n}@canary.example") for n in range(50))) == ids
         assert g.paid() == 1  # as many at a time as before
 
 
-async def test_one_contact_that_more_than_a_page_may_be_is_looked_for_in_that_page() -> None:
+async def test_one_contact_among_more_homonyms_than_a_page_shows_is_found() -> None:
     async with ground() as g:
-        await g.put(*({"surname": f"Nach{n}", "firstname": "Vor"} for n in range(1_100)))
+        one = {"surname": "Martin", "firstname": "Jean", "birthdate": "1990-01-02T00:00:00Z"}
+        crowd = [one | {"birthdate": "1980-01-02T00:00:00Z"} for _ in range(1_100)]
+        await g.put(*crowd)
+        meant = await g.put(one)
+        await g.put(*crowd)  # on the first page there is no room for the one, whatever its order
         g.paid()
-        assert await g.found({"surname": "nach", "firstname": "vor"}) == []
-        assert g.paid() == 2
+        assert await g.found(one) == meant
+        assert g.paid() <= 1 + 12
 
 
 @asynccontextmanager
-async def without_ids(g: Ground) -> AsyncIterator[int]:
-    """Serve the same space, but for searches by id: they are refused. Yields the port."""
+async def refusing(raw: Client, marks: Sequence[bytes]) -> AsyncIterator[int]:
+    """Serve the same space, but searches with one of these marks in them are refused. Yields the port."""
     refusal = orjson.dumps({"title": "Unprocessable Entity", "status": 422})
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             request = await read_request(reader)
-            if b'"attr":"id"' in request:
-                status, kind, body = "422 Unprocessable Entity", "application/problem+json", refusal
+            if request.startswith(b"POST /search") and any(mark in request for mark in marks):
+                status, headers, body = 422, {"content-type": "application/problem+json"}, refusal
             else:
-                reply = await g.raw.raw(request)
-                status, kind, body = f"{reply.status} Any", reply.headers["content-type"], reply.body
-            head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-            writer.write(head.encode() + body)
+                reply = await raw.raw(request)
+                status, headers, body = reply.status, dict(reply.headers), reply.body
+            headers["content-length"] = str(len(body))
+            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            writer.write(f"HTTP/1.1 {status} Any\r\n{head}\r\n".encode() + body)
 
     async with raw_server(respond) as port:
         yield port
 
 
-async def test_a_space_that_knows_no_ids_in_searches_is_asked_by_mail_and_names() -> None:
+@asynccontextmanager
+async def refused_ground(*marks: bytes) -> AsyncIterator[tuple[Ground, QomonClient]]:
+    """Yield a ground, and a client whose searches with one of these marks in them are refused."""
     async with (
         ground() as g,
-        without_ids(g) as port,
+        refusing(g.raw, marks) as port,
         QomonClient(g.raw.key, base_url=f"http://127.0.0.1:{port}", rate=1e4, burst=1e4) as qomon,
     ):
+        yield g, qomon
+
+
+async def test_a_value_that_no_search_takes_ends_the_look_up_of_nobody() -> None:
+    """One mail is refused in every way, one whole contact too, among a hundred others."""
+    async with refused_ground(b"p7@canary", b"p60@canary", b"Nach60") as (g, qomon):
+        space = QomonSpace(qomon)
+        ids = await g.put(*people(100))
+        looked = await space.look_up([Wanted(None, content) for content in people(100)])
+        assert sorted(one.id for one in looked.seen) == ids[:60] + ids[61:]  # the first one by the names
+        assert looked.refused == {60: "HTTP 422"}
+        paid = qomon.budget.requests
+        others = [Wanted(None, content) for n, content in enumerate(people(100)) if n not in (7, 60)]
+        assert len((await space.look_up(others)).seen) == 98
+        assert qomon.budget.requests - paid == 2  # as many at a time as before: it was not for their number
+
+
+async def test_a_question_that_is_refused_for_everybody_is_given_up_for_a_few_requests() -> None:
+    async with refused_ground(b'"attr":"mail"', b"Nach1") as (g, qomon):
+        space = QomonSpace(qomon)
+        ids = await g.put(*people(100))
+        wanted = [Wanted(None, content) for content in people(100)]
+        looked = await space.look_up(wanted)
+        named = {n for n in range(100) if not str(n).startswith("1")}
+        assert {one.id for one in looked.seen} == {ids[n] for n in named}
+        assert looked.refused.keys() == set(range(100)) - named
+        first = qomon.budget.requests
+        await space.look_up(wanted[2:10])
+        assert qomon.budget.requests - first == 1  # nobody is asked for by mail any more
+        assert first <= 2 * (REFUSALS + 16) + 2 * 50
+
+
+async def test_a_space_that_knows_no_ids_in_searches_is_asked_by_mail_and_names() -> None:
+    async with refused_ground(b'"attr":"id"') as (g, qomon):
         space = QomonSpace(qomon)
         ids = await g.put(*people(100))
         wanted = [Wanted(id_, content) for id_, content in zip(ids, people(100), strict=True)]
-        assert sorted(one.id for one in await space.look_up(wanted)) == ids
+        looked = await space.look_up(wanted)
+        assert (sorted(one.id for one in looked.seen), looked.refused) == (ids, {})
         first = qomon.budget.requests
-        assert sorted(one.id for one in await space.look_up(wanted)) == ids
-        assert (first, qomon.budget.requests - first) == (5 + 2, 2)  # five in vain, of 50 down to 1
-        assert await space.look_up([Wanted(ids[0], {})]) == []
+        assert sorted(one.id for one in (await space.look_up(wanted)).seen) == ids
+        assert (first, qomon.budget.requests - first) == (6 + 2, 2)  # six in vain, of 50 down to 1
+        assert await space.look_up([Wanted(ids[0], {})]) == ([], {0: "HTTP 422"})
         seen = await space.get(ids[0])
         assert seen is not None
 
 
 async def test_without_ids_a_contact_that_fits_is_not_taken_for_the_one_with_the_id() -> None:
-    async with (
-        ground() as g,
-        without_ids(g) as port,
-        QomonClient(g.raw.key, base_url=f"http://127.0.0.1:{port}", rate=1e4, burst=1e4) as qomon,
-    ):
+    async with refused_ground(b'"attr":"id"') as (g, qomon):
         meant, twin = await g.put(person(1, mail="new@canary.example"), person(1))
         found = await QomonSpace(qomon).look_up([Wanted(meant, person(1))])
-        assert sorted(one.id for one in found) == [meant, twin]
+        assert sorted(one.id for one in found.seen) == [meant, twin]
 
 
 # --- everybody updated between two times
@@ -406,7 +447,7 @@ async def test_between_two_times_only_who_was_updated_then_is_read() -> None:
 async def test_one_contact_is_read_alone_and_none_when_there_is_none() -> None:
     async with ground() as g:
         (id_,) = await g.put(person(1))
-        (found,) = await g.space.look_up([Wanted(id_, {})])
+        (found,) = (await g.space.look_up([Wanted(id_, {})])).seen
         seen = await g.space.get(id_)
         assert seen is not None
         assert (seen.id, seen.mail, seen.name) == (found.id, found.mail, found.name)
@@ -522,7 +563,7 @@ async def test_what_is_ignored_is_not_compared_and_what_several_answers_mean_goe
         await g.space.read_forms()
         sent = person(1, phone="1", custom_fields=[{"label": "Languages", "value": "French"}])
         await g.put(person(1, phone="2", custom_fields=[{"label": "Languages", "value": "fr"}]))
-        (seen,) = await g.space.look_up([Wanted(None, sent)])
+        (seen,) = (await g.space.look_up([Wanted(None, sent)])).seen
         assert g.space.fits(sent, seen)
         assert not g.space.fits(person(2), seen)
         assert [one.field for one in g.space.differences(sent, seen)] == ["phone"]

@@ -228,6 +228,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"custom_fields": [{"form_id": "1", "data": "x"}]}, "custom_fields[0].form_id"),
     ({"custom_fields": [answer("Job", "x") | {"value": "x"}]}, "custom_fields[0].value"),
     ({"custom_fields": [answer("Job", "x") | {"data": 5}]}, "custom_fields[0].data"),
+    ({"custom_fields": [answer("Job", "x") | {"date": "2026-01-01"}]}, "custom_fields[0].date"),
+    ({"notes": [{"data": "x", "only_super_admin": "yes"}]}, "notes[0].only_super_admin"),
+    ({"notes": [{"data": "x", "user": "Zoe"}]}, "notes[0].user"),
     ({"custom_fields": [{"form_id": 99, "form_ref_id": 1, "data": "x"}]}, "custom_fields[0]"),
     ({"custom_fields": [answer("Job", "x"), answer("Size", "S") | {"form_ref_id": 1}]}, "custom_fields[1]"),
     ({"custom_fields": [answer("Shares", "many")]}, "custom_fields[0]"),
@@ -363,7 +366,135 @@ async def test_deleted_answer_that_is_sent_back_lives_again() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("replaced_as", "left"),
+    [
+        ("add", [("Job", "Baker"), ("Job", "Nurse"), ("Size", "M")]),
+        ("replace", [("Job", "Baker"), ("Size", "M")]),
+    ],
+)
+async def test_what_is_sent_of_a_form_is_added_or_all_that_is_left(
+    replaced_as: str, left: list[tuple[str, str]]
+) -> None:
+    async with running(unknowns=Unknowns(replaced=replaced_as)) as client:
+        await created(client, {"custom_fields": [answer("Size", "S"), answer("Job", "Nurse")]})
+        sent = [answer("Size", "M"), answer("Job", "Baker")]
+        contact = await replaced(client, 1, {"custom_fields": sent})
+        assert sorted(living(contact)) == sorted(said(*left))
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["ignored", "kept"])
+async def test_date_sent_with_an_answer_is_ignored_or_kept(*, kept: bool) -> None:
+    async with running(unknowns=Unknowns(dates="kept" if kept else "ignored")) as client:
+        date = "2024-07-17T11:34:42.195Z"
+        sent = {"custom_fields": [answer("Job", "Nurse") | {"date": date}, answer("Size", "S")]}
+        for contact in (await created(client, sent), await replaced(client, 1, sent)):
+            found = {each["data"]: each for each in contact["custom_fields"] if not each["deleted_at"]}
+            assert (found["Nurse"]["date"] == date) == kept
+            for each in found.values():
+                assert each["created_at"] == contact["UpdatedAt"]
+            assert found["S"]["date"] == contact["UpdatedAt"]
+
+
+async def test_answer_sent_back_without_its_date_is_given_now() -> None:
+    async with running() as client:
+        before = await created(client, {"custom_fields": [answer("Job", "Nurse")]})
+        after = await replaced(client, 1, {"custom_fields": [answer("Job", "Nurse")]})
+        (new,) = [each for each in after["custom_fields"] if not each["deleted_at"]]
+        assert new["date"] == after["UpdatedAt"] > before["UpdatedAt"]
+
+
+@pytest.mark.parametrize("unwritten", ["clear", "keep"])
+async def test_what_no_synchronous_write_can_say_is_cleared_by_a_replace_or_kept(unwritten: str) -> None:
+    async with running(unknowns=Unknowns(unwritten=unwritten, unlisted="store")) as client:
+        place = {"city": "Lyon", "citycode": "69383", "latitude": "45.7", "longitude": "4.8"}
+        names = {"gender": "F", "external_id": "x7", "nationbuilderid": 4711}
+        await client.accepted({"surname": "Roux", "address": place, **names})
+        contact = await replaced(client, 1, {"surname": "Weber", "address": {"city": "Lyon"}, "gender": "M"})
+        (stored,) = await client.contacts()
+        assert (contact["surname"], contact["gender"]) == ("Weber", "M")
+        if unwritten == "keep":
+            assert stored["address"] == place
+            assert (stored["external_id"], stored["nationbuilderid"]) == ("x7", 4711)
+        else:
+            assert stored["address"] == {"city": "Lyon"}
+            assert not {"external_id", "nationbuilderid"} & stored.keys()
+        assert (await replaced(client, 1, {"surname": "Weber"}))["address"] is None
+
+
+@pytest.mark.parametrize("note_ids", ["new", "kept"])
+async def test_note_sent_back_is_made_anew_or_kept(note_ids: str) -> None:
+    async with running(unknowns=Unknowns(note_ids=note_ids)) as client:
+        sent = [{"data": "met"}, {"data": "in confidence", "only_super_admin": True}]
+        (first, second) = (await created(client, {"notes": sent}))["notes"]
+        changed = second | {"data": "in full confidence", "contact_id": 1, "user": {"firstname": "Zoe"}}
+        after = (await replaced(client, 1, {"notes": [changed, {"data": "new"}]}))["notes"]
+        assert [(note["data"], note["only_super_admin"]) for note in after] == [
+            ("in full confidence", True),
+            ("new", False),
+        ]
+        assert (after[0]["id"] == second["id"]) == (note_ids == "kept")
+        assert (after[0]["created_at"] == second["created_at"]) == (note_ids == "kept")
+        assert not {note["id"] for note in after[1:]} & {first["id"], second["id"]}
+
+
+async def test_note_for_super_admins_sent_back_without_saying_so_is_for_all() -> None:
+    async with running() as client:
+        await created(client, {"notes": [{"data": "in confidence", "only_super_admin": True}]})
+        (note,) = (await replaced(client, 1, {"notes": [{"data": "in confidence"}]}))["notes"]
+        assert note["only_super_admin"] is False
+
+
+@pytest.mark.parametrize(("lastchange", "moves"), [("stays", False), ("moves", True)])
+async def test_replace_moves_lastchange_or_not(lastchange: str, *, moves: bool) -> None:
+    async with running(unknowns=Unknowns(lastchange=lastchange)) as client:
+        before = await created(client, ADA)
+        after = await replaced(client, 1, ADA)
+        assert (after["lastchange"] > before["lastchange"]) == moves
+
+
+async def test_contact_cannot_be_sent_back_as_it_was_read() -> None:
+    async with running() as client:
+        contact = await created(client, ADA)
+        refused = (await replace(client, 1, contact)).content["errors"]
+        assert {each["location"].removeprefix("body.data.contact.") for each in refused} == {
+            "id", "group_id", "CreatedAt", "UpdatedAt", "lastchange", "gender", "external_id", "address.id",
+            "address.citycode", "address.latitude", "address.longitude", "address.location",
+            "address.score", "address.invalid",
+        }  # fmt: skip
+
+
+async def test_replace_of_what_was_read_before_undoes_what_staff_did_since() -> None:
+    async with running() as client:
+        await created(client, ADA)
+        await client.send("POST", "/_sandbox/staff", {"act": "edit", "id": 1, "set": {"phone": "7"}})
+        assert (await replaced(client, 1, ADA))["phone"] == ADA["phone"]
+
+
 # Deleting
+
+
+@pytest.mark.parametrize(
+    "act", [{"act": "delete", "id": 2}, {"act": "merge", "ids": [1, 2]}, None], ids=["staff", "merge", "API"]
+)
+async def test_id_that_is_gone_is_404_everywhere_and_drops_an_upsert(act: dict[str, Any] | None) -> None:
+    async with running() as client:
+        await created(client, ADA)
+        await created(client, ADA | {"phone": "7"})
+        if act:
+            assert (await client.send("POST", "/_sandbox/staff", act)).status == 200
+        else:
+            assert (await client.send("DELETE", "/contacts/2")).status == 200
+        for reply in (
+            await client.send("GET", "/contacts/2"),
+            await replace(client, 2, ADA),
+            await client.send("DELETE", "/contacts/2"),
+        ):
+            assert (reply.status, reply.content["detail"]) == (404, "no contact has id 2")
+        await client.accepted({"id": 2, "mail": ADA["mail"], "surname": ADA["surname"], "phone": "8"})
+        assert (await client.history())[-1]["cause"] == "no contact has id 2"
+        (left,) = await client.contacts()
+        assert left["phone"] != "8"
 
 
 async def test_deleted_contact_is_gone_and_its_id_is_not_given_again() -> None:

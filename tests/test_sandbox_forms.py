@@ -225,7 +225,7 @@ def test_soft_deleted_answer_does_not_count_and_keeps_the_time_of_its_deletion()
     assert [(answer["data"], bool(answer["deleted_at"])) for answer in again] == [("fr", True), ("fr", False)]
     later = withdrawn(again, "custom_fields", FORMS, 4.0)
     assert [answer["deleted_at"] for answer in later] == [stamp(2.0), stamp(4.0)]
-    assert recreated(later, [], FORMS, 5.0) == later
+    assert recreated(later, [], FORMS, Unknowns(), 5.0) == later
 
 
 def test_full_replace_recreates_what_was_sent_and_soft_deletes_everything_else() -> None:
@@ -234,7 +234,7 @@ def test_full_replace_recreates_what_was_sent_and_soft_deletes_everything_else()
     answers = [named(size, "M", 1), named(languages, "fr"), named(job, "Nurse"), named(letter, "refus", 1)]
     sent = [named(size, "S"), named(languages, "en", 1), named(job, "Baker"), named(job, "Nurse")]
     stored = [new_answer(forms, answer, 1.0) for answer in answers]
-    after = recreated(stored, sent, forms, 2.0)
+    after = recreated(stored, sent, forms, Unknowns(), 2.0)
     assert [answer["id"] for answer in after[:4]] == [1, 2, 3, 4]
     assert all(answer["deleted_at"] for answer in after[:4])
     assert sorted((answer["id"] > 4, answer["form_id"], answer["data"]) for answer in after[4:]) == [

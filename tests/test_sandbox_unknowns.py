@@ -87,6 +87,11 @@ OTHERS = {
     "search_order": "tests/test_sandbox_search.py",
     "search_depth": "tests/test_sandbox_search.py",
     "search_conditions": "tests/test_sandbox_search.py",
+    "replaced": "tests/test_sandbox_contacts.py",
+    "unwritten": "tests/test_sandbox_contacts.py",
+    "dates": "tests/test_sandbox_contacts.py",
+    "note_ids": "tests/test_sandbox_contacts.py",
+    "lastchange": "tests/test_sandbox_contacts.py",
 }
 """Questions that are shown elsewhere."""
 BELOW = {"winner", "dead_id", "twins", "noop", "refusals"}

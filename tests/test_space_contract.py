@@ -19,10 +19,9 @@ import orjson
 import pytest
 
 from syncengine.errors import RejectedError, UnauthorizedError
-from syncengine.qomon import EVERYBODY, Answer, Contact, Form, Forms, QomonClient, Query, where
+from syncengine.qomon import EVERYBODY, Answer, Contact, Form, Forms, Note, QomonClient, Query, where
 from syncengine.qomon.address import DEFAULT_URL
 from syncengine.qomon.query import server_time
-from syncengine.qomon.wire import Reply
 from syncengine.sandbox import Sandbox, SandboxOptions
 
 IS_LIVE = bool(os.environ.get("QOMON_API_KEY")) and os.environ.get("SYNCENGINE_LIVE") == "1"
@@ -55,6 +54,12 @@ class Ground:
         await self.qomon.upsert(contact)
         assert contact.mail is not None
         return await self.seen(contact.mail)
+
+    async def create(self, contact: Contact, forms: Forms | None = None) -> Contact:
+        """Create a contact at once."""
+        made = await self.qomon.create(contact, forms or Forms())
+        self.created.add(made.id)
+        return made
 
     async def seen(self, mail: str, is_so: Callable[[Contact], bool] = lambda _: True) -> Contact:
         """Wait until the search shows a contact of this mail that is so."""
@@ -108,13 +113,7 @@ async def clear(live: Ground) -> None:
     for contact in await qomon.page(Query.all(where("surname").start_with(f"Z{live.token}"))):
         live.created.add(contact.id)
     for number in live.created:
-
-        async def delete(number: int = number) -> Reply:
-            reply = await qomon.wire.send("DELETE", f"/contacts/{number}")
-            assert reply.status in {200, 202, 204, 404}, f"contact {number} may still be there"
-            return reply
-
-        await qomon._open_paying.send("delete", delete)
+        await qomon.delete(number)
 
 
 async def test_an_upsert_is_seen_with_what_was_sent(ground: Ground) -> None:
@@ -228,6 +227,136 @@ async def test_a_dead_id_is_dropped_not_created(ground: Ground) -> None:
     await ground.settled()
     assert await ground.qomon.page(Query.all(where("mobile").eql_strict(mobile))) == []
     assert await ground.qomon.contact(2**53 - 1) is None
+
+
+async def test_a_created_contact_is_told_with_its_id_and_read_at_once(ground: Ground) -> None:
+    sent = ground.person(
+        "a",
+        mobile="+33600000000",
+        birthdate="1987-03-05T00:00:00Z",
+        birthcity="Lyon",
+        black_list=True,
+        address={"city": "Lyon", "postalcode": "69003"},
+        notes=(Note("a note", pinned=True),),
+    )
+    made = await ground.create(sent)
+    alone = await ground.qomon.contact(made.id)
+    assert alone is not None
+    for contact in (made, alone):
+        assert contact.id == made.id > 0
+        for name in ("firstname", "surname", "mail", "birthdate", "birthcity", "black_list"):
+            assert getattr(contact, name) == getattr(sent, name), name
+        assert (contact.address["city"], contact.address["postalcode"]) == ("Lyon", "69003")
+        assert [(note.content, note.pinned) for note in contact.notes] == [("a note", True)]
+    assert alone.group_id is not None
+
+
+async def test_who_is_created_twice_is_there_twice(ground: Ground) -> None:
+    person = ground.person("a")
+    first, second = await ground.create(person), await ground.create(person)
+    assert first.id != second.id
+    assert (await ground.qomon.contact(first.id)) is not None
+
+
+async def test_answers_of_a_created_contact_are_those_that_were_given(ground: Ground) -> None:
+    forms = await ground.qomon.forms()
+    form = a_choice(forms)
+    sent = [Answer(form.kind, form.id, form.options[1].label)]
+    text = next((each for each in forms if each.widget == "text" and each.options), None)
+    if text is not None:
+        sent.append(Answer(text.kind, text.id, "as told"))
+    made = await ground.create(ground.person("a", answers=tuple(sent)), forms)
+    alone = await ground.qomon.contact(made.id)
+    assert alone is not None
+    for contact in (made, alone):
+        assert [answer.value for answer in decoded(contact, forms, form)] == [form.options[1].label]
+        if text is not None:
+            assert [answer.value for answer in decoded(contact, forms, text)] == ["as told"]
+
+
+async def test_a_replacement_changes_what_is_said_and_renews_the_answers(ground: Ground) -> None:
+    forms = await ground.qomon.forms()
+    form = a_choice(forms)
+    sent = ground.person(
+        "a",
+        mobile="+33600000000",
+        birthcity="Lyon",
+        address={"city": "Lyon", "street": "rue Verte"},
+        notes=(Note("a note"),),
+        answers=(Answer(form.kind, form.id, form.options[0].value),),
+        more={"phone_invalid": True},
+    )
+    made = await ground.create(sent, forms)
+    seen = await ground.qomon.replace(
+        made.id, lambda contact: replace(contact, mobile="+33611111111", birthcity=None), forms
+    )
+    assert (seen.id, seen.mobile, seen.birthcity) == (made.id, "+33611111111", None)
+    assert (seen.surname, seen.mail, seen.address["city"], seen.address["street"]) == (
+        made.surname, made.mail, "Lyon", "rue Verte",
+    )  # fmt: skip
+    assert [note.content for note in seen.notes] == ["a note"]
+    assert seen.more.get("phone_invalid") is True
+    before, after = decoded(made, forms, form), decoded(seen, forms, form)
+    assert [answer.value for answer in before] == [answer.value for answer in after]
+    assert not {answer.id for answer in before} & {answer.id for answer in after}
+    assert made.updated_at is not None
+    assert seen.updated_at is not None
+    assert seen.updated_at > made.updated_at
+
+
+async def test_a_replacement_with_an_answer_less_takes_it_away(ground: Ground) -> None:
+    forms = await ground.qomon.forms()
+    form = a_choice(forms)
+    answers = (Answer(form.kind, form.id, form.options[0].value),)
+    made = await ground.create(ground.person("a", answers=answers), forms)
+    seen = await ground.qomon.replace(made.id, lambda contact: replace(contact, answers=()), forms)
+    assert decoded(seen, forms, form) == []
+    assert seen.surname == made.surname
+
+
+async def test_a_replacement_of_nobody_is_told_as_such(ground: Ground) -> None:
+    with pytest.raises(RejectedError) as caught:
+        await ground.qomon.replace(2**53 - 1, lambda contact: replace(contact, mobile="7"), Forms())
+    assert caught.value.status == 404
+
+
+async def test_what_the_endpoints_do_not_know_is_refused(ground: Ground) -> None:
+    contact = {"surname": f"Z{ground.token}unknown", "no_such_member": "x"}
+    body = orjson.dumps({"data": {"contact": contact}})
+    reply = await ground.qomon.wire.send("POST", "/contacts", body)
+    assert reply.status in {400, 422}
+
+
+async def test_a_deleted_contact_is_gone_and_so_is_its_id(ground: Ground) -> None:
+    made = await ground.create(ground.person("a"))
+    assert await ground.qomon.delete(made.id) is True
+    assert await ground.qomon.contact(made.id) is None
+    assert await ground.qomon.delete(made.id) is False
+    await ground.qomon.upsert(Contact(id=made.id, mobile="+33611111111"))
+    await ground.settled()
+    assert await ground.qomon.contact(made.id) is None
+
+
+async def test_writes_at_once_are_seen_by_the_search_as_well(ground: Ground) -> None:
+    made = await ground.create(ground.person("a", mobile="+33600000000"))
+    assert made.mail is not None
+    assert (await ground.seen(made.mail)).id == made.id
+    await ground.qomon.replace(made.id, lambda contact: replace(contact, mobile="+33611111111"), Forms())
+    await ground.seen(made.mail, lambda contact: contact.mobile == "+33611111111")
+    assert await ground.qomon.delete(made.id)
+    async with asyncio.timeout(ground.patience):
+        while True:
+            if not await ground.qomon.page(by_mail(made.mail)):
+                break
+            await asyncio.sleep(ground.pause)
+
+
+async def test_a_write_at_once_costs_five_tokens(ground: Ground) -> None:
+    made = await ground.create(ground.person("a"))
+    budget = ground.qomon.budget
+    assert (budget.requests, budget.tokens) == (1, 5)
+    await ground.qomon.replace(made.id, lambda contact: replace(contact, mobile="+33611111111"), Forms())
+    assert (budget.requests, budget.tokens) == (4, 12)
 
 
 async def test_eql_finds_beginnings_of_words_and_strict_only_the_same(ground: Ground) -> None:

@@ -108,7 +108,8 @@ def test_only_the_engine_knows_which_destination_there_is() -> None:
     for edge in ("client", "destination", "wire"):
         outside = _importers(f"syncengine.qomon.{edge}") - _inside("syncengine.qomon")
         assert outside == {"syncengine.space"}, edge
-    assert _importers("syncengine.space") - _inside("syncengine.cli") == {"syncengine.engine"}
+    assert _importers("syncengine.space") - _inside("syncengine.cli") == {"syncengine.access"}
+    assert _importers("syncengine.access") == {"syncengine.engine"}
 
 
 def test_the_engine_knows_the_destination_not_qomons_spellings() -> None:

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncengine.errors import ProtocolError
+from syncengine.qomon.course import PAGES_BY, PASSES, PATIENCE, SECOND, Ids
 from syncengine.qomon.query import EVERYBODY, Query, where
-from syncengine.qomon.sweep import PAGE_CAP, PAGES_BY, PASSES, PATIENCE, SECOND, _Ids, sweep
+from syncengine.qomon.sweep import PAGE_CAP, sweep
 
 START = datetime(2023, 3, 1, tzinfo=UTC)
 DAY = 86_400 * SECOND
@@ -694,17 +695,17 @@ async def test_bursts_and_silence_between_cost_few_requests_more(
 @given(st.lists(st.integers(1, 40) | st.integers(1, 2**63 - 1)))
 @settings(derandomize=True, deadline=None)
 def test_an_id_is_new_once(numbers: list[int]) -> None:
-    ids, plain = _Ids(), set[int]()
+    ids, plain = Ids(), set[int]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Ids, "RUN", 4)
+        patch.setattr(Ids, "RUN", 4)
         for number in numbers:
             assert ids.add(number) == (number not in plain)
             plain.add(number)
 
 
 def test_ids_are_kept_at_eight_bytes_each() -> None:
-    ids = _Ids()
-    for number in range(1, 4 * _Ids.RUN + 1):
+    ids = Ids()
+    for number in range(1, 4 * Ids.RUN + 1):
         ids.add(7 * number)
-    assert sum(run.itemsize * len(run) for run in ids._runs) == 8 * 4 * _Ids.RUN
+    assert sum(run.itemsize * len(run) for run in ids._runs) == 8 * 4 * Ids.RUN
     assert not ids._latest

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncengine.waiting import CHEAP, WORTH_READING, Waiting
+from syncengine.waiting import CHEAP, REST, WORTH_READING, Passed, Waiting
 
 
 def waiting(*seconds: tuple[int, int, int]) -> Waiting:
@@ -61,3 +61,36 @@ def test_a_window_is_worth_reading_or_cheap(rows: list[tuple[int, int, float]]) 
         assert left >= WORTH_READING * accepted or accepted <= CHEAP
     else:
         assert found.waiting == 0 or accepted == 0
+
+
+# --- what was passed
+
+
+def test_what_was_accepted_before_somebody_seen_is_passed_a_moment_later() -> None:
+    passed = Passed()
+    assert passed.up_to(1e9) == passed.latest == -math.inf
+    passed.see(100.0, now=10.0)
+    assert passed.up_to(10.0 + REST - 0.1) == -math.inf
+    assert passed.up_to(10.0 + REST) == 100.0
+    passed.see(90.0, now=11.0)
+    passed.see(120.0, now=12.0)
+    assert (passed.latest, passed.at) == (120.0, 12.0)
+    assert passed.up_to(10.0 + REST) == 100.0
+    assert passed.up_to(12.0 + REST) == 120.0
+
+
+def test_what_an_earlier_run_saw_is_passed_at_once_and_takes_nothing_back() -> None:
+    passed = Passed()
+    passed.see(100.0, now=-math.inf)
+    assert passed.up_to(0.0) == 100.0
+    passed.see(200.0, now=1.0)
+    passed.see(150.0, now=-math.inf)
+    assert passed.up_to(2.0) == 100.0
+    assert passed.up_to(1.0 + REST) == 200.0
+
+
+def test_many_sights_in_a_row_pass_those_before_by_and_by() -> None:
+    passed = Passed()
+    for second in range(100):
+        passed.see(1000.0 + second, now=float(second))
+        assert passed.up_to(float(second)) == (1000.0 + second - REST if second >= REST else -math.inf)

@@ -3,6 +3,7 @@
 import click
 
 from syncengine import __version__
+from syncengine.cli.adopt import adopt
 from syncengine.cli.demo import demo
 from syncengine.cli.doctor import doctor
 from syncengine.cli.explain import explain
@@ -17,7 +18,22 @@ from syncengine.cli.status import status
 from syncengine.cli.sync import sync
 from syncengine.cli.verify import verify
 
-COMMANDS = (demo, init, forms, doctor, load, plan, sync, verify, status, problems, explain, forget, sandbox)
+COMMANDS = (
+    demo,
+    init,
+    forms,
+    doctor,
+    load,
+    plan,
+    adopt,
+    sync,
+    verify,
+    status,
+    problems,
+    explain,
+    forget,
+    sandbox,
+)
 """In the order in which a newcomer needs them."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,30 @@ FORMULA_START = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20
 
 
 def write_export(path: Path, problems: list[dict[str, Any]]) -> None:
-    """Write problems to a file that does not exist yet, mode 0600; no link is followed.
+    """Write problems as `write_table` does.
 
     With values, further columns hold what was sent and seen, hints, Qomon's answer, and the content field by
-    field. What a spreadsheet would take for a formula gets an apostrophe before it (OWASP, "CSV Injection").
-    Raises StoreError.
+    field.
     """
     rows = [_row(problem) for problem in problems]
     if any("detail" in problem for problem in problems):
         rows = [row | _values(problem) for row, problem in zip(rows, problems, strict=True)]
-    names = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
+    write_table(path, dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]), rows)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise StoreError when a file exists already, before anything is done for it."""
+    if path.exists():
+        raise StoreError(f"{path}: exists already and is not overwritten; name another file")
+
+
+def write_table(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> None:
+    """Write a CSV file that does not exist yet, mode 0600; no link is followed.
+
+    What a spreadsheet would take for a formula gets an apostrophe before it (OWASP, "CSV Injection").
+    Raises StoreError.
+    """
+    names = list(columns)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:

@@ -15,7 +15,7 @@ from syncengine.budget import Budget
 from syncengine.cli.asking import patience
 from syncengine.config import Settings
 from syncengine.errors import NO_HEADERS, DestinationError, RateHeaders
-from syncengine.paying import Answered, Paying
+from syncengine.paying import FIRST_GUESS, Answered, Paying
 from syncengine.qomon.forms import Forms
 from syncengine.space import client_of, seen_group
 
@@ -51,7 +51,7 @@ class Listening(Paying):
     heard = NO_HEADERS
     failed: DestinationError | None = None
 
-    async def send(self, route: str, request: Callable[[], Awaitable[T]]) -> T:
+    async def send(self, route: str, request: Callable[[], Awaitable[T]], *, guess: float = FIRST_GUESS) -> T:
         """Pay, then send, and listen to the answer, whatever it is."""
 
         async def ask() -> T:
@@ -63,7 +63,7 @@ class Listening(Paying):
             self.heard, self.failed = answer.rate, None
             return answer
 
-        return await super().send(route, ask)
+        return await super().send(route, ask, guess=guess)
 
 
 async def look(settings: Settings, key: SecretStr, *, seconds: float = SECONDS) -> Look:

@@ -144,6 +144,8 @@ def _details(progress: Progress) -> str:
             return ", ".join(parts)
         case "checking":
             return "what must not be sent is held before anything goes"
+        case "reading the space":
+            return f"{number(progress.read)} of {plural(progress.due, 'contact')} read"
         case "reading back":
             what = plural(progress.accepted, "accepted contact") if progress.accepted else "what was accepted"
             return f"looking in Qomon for {what}"

@@ -14,12 +14,17 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A note on a contact. `id` and `created_at` (UTC) are Qomon's, None for a note that is to be written."""
+    """A note on a contact. `id` and `created_at` (UTC) are Qomon's, None for a note that is to be written.
+
+    `more`: what else a read showed of it, unparsed and without nulls, such as who wrote it and whether only
+    super admins see it. A full replace writes it back.
+    """
 
     content: str = field(repr=False)
     pinned: bool = field(default=False, repr=False)
     id: int | None = None
     created_at: datetime | None = field(default=None, repr=False)
+    more: Mapping[str, object] = field(default_factory=dict, repr=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ class Answer:
     forms have a nameless one), `id` the answer's own, `answered_at` (UTC) when Qomon applied it. `kind` and
     `label` are empty until `forms.decode` fills them; it makes `value` the label of the option chosen,
     or the option's value where the label is not its alone.
-    `stored` is the answer as stored, whatever was decoded; None for one that was not read.
+    `stored` is the answer as stored, whatever was decoded; None for one that was not read. `survey_id`: the
+    survey it was given in, where a read told.
     """
 
     kind: str = ""
@@ -44,6 +50,7 @@ class Answer:
     stored: str | None = field(default=None, repr=False)
     id: int | None = field(default=None, repr=False)
     answered_at: datetime | None = field(default=None, repr=False)
+    survey_id: int | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +65,9 @@ class Contact:
 
     `more`: what else a read showed, unparsed, under Qomon's names (`membership_code`, `address.score`);
     without nulls. A member that is not what it should be, such as an `age_category` of -1, is there too, and
-    its field here is as if nothing were there; of answers only those that could not be read are. It is never
-    written, no more than `group_id`, the times, `address_id` and `action_ids`.
+    its field here is as if nothing were there; of answers only those that could not be read are. An upsert
+    writes nothing of it, nor `group_id`, the times, `address_id` and `action_ids`; `documents` says what the
+    synchronous endpoints do.
     """
 
     id: int = 0

@@ -280,6 +280,7 @@ def _decode(answer: Answer, forms: Forms) -> Answer:
         stored=answer.stored,
         id=answer.id,
         answered_at=answer.answered_at,
+        survey_id=answer.survey_id,
     )
 
 

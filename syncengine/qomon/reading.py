@@ -41,6 +41,9 @@ Read: TypeAlias = Callable[[Any], Any]
 STRICT = frozenset({"id", "updated_at"})
 """Our names of what a contact cannot be read without: a sweep goes by both."""
 
+_OF_NOTES = frozenset({"id", "content", "data", "pinned", "CreatedAt", "created_at"})
+"""What is read of a note; the rest stays as it is."""
+
 
 class Spelling(NamedTuple):
     """How an endpoint spells a contact: member -> our name and how it is read; likewise the address."""
@@ -191,6 +194,7 @@ def _note(note: dict[str, object]) -> Note:
         pinned=read_flag(note.get("pinned")) or False,
         id=read_id(note.get("id")),
         created_at=read_time(_first(note, "CreatedAt", "created_at")),
+        more={name: value for name, value in note.items() if name not in _OF_NOTES and value is not None},
     )
 
 
@@ -223,6 +227,7 @@ def _answer(entry: object) -> Answer:
         stored=stored,
         id=read_id(get("id")),
         answered_at=read_time(get("date")) or read_time(_first(entry, "created_at", "CreatedAt")),
+        survey_id=read_id(get("survey_id")),
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from decimal import Decimal
 from typing import Any
 
-from syncengine.collisions import collide, traits_of
+from syncengine.collisions import Traits, collide, traits_of
 from syncengine.qomon.contact import Answer, Contact
 from syncengine.qomon.fields import ADDRESS, DATE, IDS, MAIL, NOTES, TAGS
 from syncengine.qomon.forms import SHAPES, Form, Forms
@@ -35,8 +35,13 @@ _NO_DIGITS = re.compile(r"\(0\)|[^0-9]")
 
 def fits(content: Mapping[str, Any], seen: Contact) -> bool:
     """Say whether rule 2 or 3, read literally, could take a content for the contact seen."""
+    return collide(traits_of(content), traits(seen))
+
+
+def traits(seen: Contact) -> Traits:
+    """Return what matching compares of a contact that was read."""
     shown = {name: getattr(seen, name) or "" for name in (MAIL, "surname", "firstname", DATE)}
-    return collide(traits_of(content), traits_of({**shown, ADDRESS: seen.address}))
+    return traits_of({**shown, ADDRESS: seen.address})
 
 
 def differences(

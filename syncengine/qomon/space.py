@@ -8,29 +8,35 @@ is filtered here. Refuses to compare and to judge: `seeing` and `faults` do.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 
+from syncengine.collisions import Traits
 from syncengine.errors import RejectedError
 from syncengine.identity import identify, normalise
 from syncengine.partial import kept, merged
 from syncengine.qomon import seeing
 from syncengine.qomon.client import QomonClient
 from syncengine.qomon.contact import Contact
+from syncengine.qomon.destination import ReadForms
 from syncengine.qomon.faults import Faults
 from syncengine.qomon.forms import Forms, forms_from_json, forms_to_json
 from syncengine.qomon.query import Condition, Query, all_of, where
 from syncengine.qomon.sweep import PAGE_CAP
-from syncengine.seen import Difference, Fault, KeptForms, Seen, Wanted
+from syncengine.seen import Difference, Fault, KeptForms, LookedUp, Near, Seen, Wanted
 
-T = TypeVar("T")
 Question = Callable[[Wanted], tuple[Condition, ...]]
 """The conditions that find a contact, all of which it meets; none when it cannot be asked for in this way."""
 
 CONTACTS = 50
 """Contacts asked for by one search; how many conditions Qomon takes is not documented."""
+
+REFUSALS = 10
+"""Contacts for whom a question is refused, one by one, before any search of its kind was taken, after which
+it is asked for nobody: then it is the question that is not taken, and not what is asked with it."""
 
 CHUNK = 250
 """Contacts handed on together: comparing them takes a few milliseconds."""
@@ -39,20 +45,29 @@ CHUNK = 250
 class QomonSpace:
     """An open client's space. `ignore`: names of what is not compared, see `seeing.differences`.
 
+    `read`: where whoever sends finds the forms.
+
     Every method raises what the client does. What was learned about look-ups holds as long as the object.
     """
 
     def __init__(
-        self, client: QomonClient, *, ignore: Collection[str] = (), forms: Forms | None = None
+        self,
+        client: QomonClient,
+        *,
+        ignore: Collection[str] = (),
+        forms: Forms | None = None,
+        read: ReadForms | None = None,
     ) -> None:
         self._client = client
         self._ignore = frozenset(ignore)
         self._most = 2 * CONTACTS
-        self._takes_ids = True
+        self._is_taken: set[Question] = set()
+        self._refusals: dict[Question, list[str]] = {}
+        self._read_by = read or ReadForms()
         self._go_by(forms or Forms())
 
     def _go_by(self, forms: Forms) -> None:
-        self._forms = forms
+        self._forms = self._read_by.forms = forms
         self._faults = Faults(forms)
         self._is_multiple = seeing.is_multiple(forms)
         self._meaning = seeing.meaning(forms)
@@ -78,7 +93,14 @@ class QomonSpace:
         """POST /kpi, probably 1 token. See `seen.Space`."""
         return await self._client.count()
 
-    async def updated(self, since: float | None, until: float) -> AsyncIterator[list[Seen]]:
+    async def updated(
+        self,
+        since: float | None,
+        until: float,
+        *,
+        passed: Callable[[float], None] | None = None,
+        is_many: bool = False,
+    ) -> AsyncIterator[list[Seen]]:
         """POST /search in windows of UpdatedAt, 1.5 to 2.5 tokens for 1,000 contacts. See `seen.Space`.
 
         `until` is rounded up to the second; it ends for certain when that time is past.
@@ -86,12 +108,18 @@ class QomonSpace:
         low = None if since is None else datetime.fromtimestamp(since, UTC)
         high = datetime.fromtimestamp(until, UTC)
         chunk: list[Seen] = []
-        async with aclosing(self._client.search(since=low, until=high)) as found:
+        reached: list[datetime] = []
+        search = self._client.search(since=low, until=high, passed=reached.append, is_many=is_many)
+        async with aclosing(search) as found:
             async for contact in found:
                 chunk.append(_seen(contact))
                 if len(chunk) == CHUNK:
+                    behind = reached[-1:]
                     yield chunk
                     chunk = []
+                    if passed is not None and behind:
+                        passed(behind[0].timestamp())
+                    del reached[:-1]
         if chunk:
             yield chunk
 
@@ -100,56 +128,90 @@ class QomonSpace:
         contact = await self._client.contact(id_)
         return None if contact is None else _seen(contact)
 
-    async def look_up(self, wanted: Sequence[Wanted]) -> list[Seen]:
+    async def look_up(self, wanted: Sequence[Wanted]) -> LookedUp:
         """POST /search, 1 token for up to `CONTACTS` of those wanted. See `seen.Space`.
 
         Whoever has an id is asked for by it alone; others by mail to the letter, by the words of the mail, by
         the words of their names, or without mail by names to the letter and by their words, until somebody
         who fits is found. Returns, each once, whoever has an id or a mail that is wanted, or fits a content
-        that is: all whom the last question asked for a contact finds, unless more than a page meets it alone.
+        that is: all whom the last question asked for a contact finds, a token a page when they are many.
 
-        A space that refuses to be asked for ids, even for one alone, is asked by mail and names instead.
-        Raises RejectedError when it refuses to be asked for one contact by these.
+        A question that is refused for a contact alone is passed over for it; whoever is refused by id is
+        asked for by mail and names as well. One that is refused for each of several and taken for nobody is
+        asked no more, as long as the object lives.
         """
         found: dict[int, Seen] = {}
-        if self._takes_ids:
-            most = self._most
-            try:
-                await self._search([one for one in wanted if one.id is not None], _by_id, found)
-            except RejectedError:
-                self._takes_ids, self._most = False, most
-        left = [one for one in wanted if one.id is None or not self._takes_ids]
+        sought = [_Sought(one) for one in wanted]
+        await self._search([one for one in sought if one.wanted.id is not None], _by_id, found)
+        left = [one for one in sought if not one.is_answered]
         for question in (_to_the_letter, _by_words, _by_names_at_last):
             await self._search(left, question, found)
             left = _not_found(left, found)
-        return list(found.values())
+        refused = {
+            place: one.refusal for place, one in enumerate(sought) if one.refusal and not one.is_answered
+        }
+        return LookedUp(list(found.values()), refused)
 
-    async def _search(self, wanted: Sequence[Wanted], question: Question, found: dict[int, Seen]) -> None:
+    async def _search(self, sought: Sequence[_Sought], question: Question, found: dict[int, Seen]) -> None:
         """Ask for as many at a time as the space takes and a page can show; add whoever was meant."""
-        asked = [one for one in wanted if question(one)]
-        waiting = [asked[n : n + CONTACTS] for n in range(0, len(asked), CONTACTS)]
-        while waiting:
-            few = waiting.pop()
-            query = Query.any(*(all_of(*question(one)) for one in few))
-            rows = await self._ask(query, is_single=len(few) == 1)
-            if rows is None:
-                middle = len(few) // 2
-                waiting += [few[:middle], few[middle:]]
-            else:
-                found.update((seen.id, seen) for seen in _meant(rows, few))
+        asked = [one for one in sought if question(one.wanted)]
+        for start in range(0, len(asked), CONTACTS):
+            await self._ask(asked[start : start + CONTACTS], question, found)
 
-    async def _ask(self, query: Query, *, is_single: bool) -> list[Contact] | None:
-        """Return who meets a query, None when it has to be divided: too much to ask for, or to be shown."""
-        if query.conditions > self._most and not is_single:
-            return None
-        try:
-            rows = await self._client.page(query)
-        except RejectedError:
-            if is_single:
-                raise
-            self._most = query.conditions // 2
-            return None
-        return rows if is_single or len(rows) < PAGE_CAP else None
+    async def _ask(self, few: Sequence[_Sought], question: Question, found: dict[int, Seen]) -> bool:
+        """Ask for a few at once, or in halves; say whether somebody alone was refused among them."""
+        query = Query.any(*(all_of(*question(one.wanted)) for one in few))
+        is_single = len(few) == 1
+        is_refused = False
+        if is_single or query.conditions <= self._most:
+            if why := self._why_not(question):
+                for one in few:
+                    one.refusal = why
+                return True
+            try:
+                if await self._read(query, few, found, is_single=is_single):
+                    self._is_taken.add(question)
+                    for one in few:
+                        one.is_answered = True
+                    return False
+            except RejectedError as error:
+                if is_single:
+                    few[0].refusal = str(error)
+                    self._refusals.setdefault(question, []).append(str(error))
+                    return True
+                is_refused = True
+        middle = len(few) // 2
+        halves = [await self._ask(half, question, found) for half in (few[:middle], few[middle:])]
+        if is_refused and not any(halves):  # it was too long, and nobody's fault
+            self._most = min(self._most, query.conditions // 2)
+        return any(halves)
+
+    def _why_not(self, question: Question) -> str:
+        """Return why a question is asked no more; empty while it is."""
+        refusals = self._refusals.get(question, ())
+        most = 1 if question is _by_id else REFUSALS  # ids are numbers: none is worse than another
+        is_closed = question not in self._is_taken and len(refusals) >= most
+        return list(refusals)[-1] if is_closed else ""
+
+    async def _read(
+        self, query: Query, few: Sequence[_Sought], found: dict[int, Seen], *, is_single: bool
+    ) -> bool:
+        """Add whoever meets a query and was meant; say False when a page cannot show them.
+
+        Of one contact, whom nothing divides, all pages are read.
+        """
+        meant = _Meant([one.wanted for one in few])
+        rows = await self._client.page(query)
+        is_full = len(rows) >= PAGE_CAP
+        if is_full and not is_single:
+            return False
+        found.update((contact.id, _seen(contact)) for contact in rows if meant.has(contact))
+        if is_full:
+            async with aclosing(self._client.search(query)) as everybody:
+                async for contact in everybody:
+                    if meant.has(contact):
+                        found[contact.id] = _seen(contact)
+        return True
 
     # --- meaning
 
@@ -161,6 +223,10 @@ class QomonSpace:
     def fits(self, content: Mapping[str, Any], seen: Seen) -> bool:
         """See `seen.Space`."""
         return seeing.fits(content, seen.contact)
+
+    def traits(self, seen: Seen) -> Traits:
+        """See `seen.Space`."""
+        return seeing.traits(seen.contact)
 
     def differences(self, content: Mapping[str, Any], seen: Seen) -> list[Difference]:
         """See `seen.Space`."""
@@ -212,53 +278,51 @@ def _names(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 # --- answers
 
 
-class _Near(Generic[T]):
-    """By normalised mail and names: only who shares one of them can fit one another."""
+@dataclass(slots=True, eq=False)
+class _Sought:
+    """Somebody to look up: whether any search for them was taken, and why the last refused one was not."""
 
-    def __init__(self, people: Iterable[tuple[str, str, T]]) -> None:
-        self._by_mail: dict[str, list[T]] = {}
-        self._by_name: dict[str, list[T]] = {}
-        for mail, name, one in people:
-            self._by_mail.setdefault(mail, []).append(one)
-            self._by_name.setdefault(name, []).append(one)
-
-    def by_mail(self, mail: str) -> list[T]:
-        return self._by_mail.get(mail, []) if mail else []
-
-    def by_name(self, name: str) -> list[T]:
-        return self._by_name.get(name, []) if name else []
+    wanted: Wanted
+    is_answered: bool = False
+    refusal: str = ""
 
 
-def _meant(rows: Iterable[Contact], wanted: Sequence[Wanted]) -> Iterator[Seen]:
-    """Yield whoever has an id or a mail that is wanted, or fits a content that is.
+class _Meant:
+    """Whoever has an id or a mail that is wanted, or fits a content that is.
 
     By mail also whoever fits none: a contact whose names others changed is still to be seen.
     """
-    ids = {one.id for one in wanted}
-    given = {
-        normalise(one.content.get("firstname", "")) for one in wanted if not any(identify(one.content)[1:])
-    }
-    near = _Near((*identify(one.content)[1:], one.content) for one in wanted)
-    for contact in rows:
+
+    def __init__(self, wanted: Sequence[Wanted]) -> None:
+        self._ids = {one.id for one in wanted}
+        self._given = {
+            normalise(one.content.get("firstname", ""))
+            for one in wanted
+            if not any(identify(one.content)[1:])
+        }
+        self._near = Near((*identify(one.content)[1:], one.content) for one in wanted)
+
+    def has(self, contact: Contact) -> bool:
+        """Say whether a contact that was found is one of them."""
         seen = _seen(contact)
-        is_bare = not seen.mail and not seen.name and seen.given in given
-        is_meant = seen.id in ids or is_bare or near.by_mail(seen.mail)
-        if is_meant or any(seeing.fits(content, contact) for content in near.by_name(seen.name)):
-            yield seen
+        is_bare = not seen.mail and not seen.name and seen.given in self._given
+        if seen.id in self._ids or is_bare or self._near.by_mail(seen.mail):
+            return True
+        return any(seeing.fits(content, contact) for content in self._near.by_name(seen.name))
 
 
-def _not_found(wanted: Iterable[Wanted], found: Mapping[int, Seen]) -> list[Wanted]:
+def _not_found(sought: Iterable[_Sought], found: Mapping[int, Seen]) -> list[_Sought]:
     """Return those of whom nobody was found in the way they were asked for.
 
     Somebody of the same names who was found for another is not yet the contact with the mail.
     """
-    near = _Near((seen.mail, seen.name, seen.contact) for seen in found.values())
+    near = Near((seen.mail, seen.name, seen.contact) for seen in found.values())
     left = []
-    for one in wanted:
-        _, mail, name = identify(one.content)
+    for one in sought:
+        _, mail, name = identify(one.wanted.content)
         alike = near.by_mail(mail) if mail else near.by_name(name)
-        is_found = any(seeing.fits(one.content, contact) for contact in alike)
-        if not (is_found if one.id is None else one.id in found):
+        is_found = any(seeing.fits(one.wanted.content, contact) for contact in alike)
+        if not (is_found if one.wanted.id is None else one.wanted.id in found):
             left.append(one)
     return left
 

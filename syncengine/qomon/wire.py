@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import orjson
@@ -36,6 +37,8 @@ from syncengine.errors import (
 )
 from syncengine.outcome import Outcome, outcome_of
 from syncengine.qomon.answers import is_plain, problem_of, rate_headers, server_date, summary
+
+T = TypeVar("T")
 
 BODY_CAP = 65_536
 """Bytes read of an answer that need not be long."""
@@ -61,6 +64,14 @@ class Reply:
     is_whole: bool
     rate: RateHeaders
     date: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A read's answer: its JSON object, None for a 404, and what it told of the bucket."""
+
+    content: dict[str, Any] | None = field(repr=False)
+    rate: RateHeaders
 
 
 class Wire:
@@ -160,6 +171,14 @@ def _reply(response: aiohttp.ClientResponse, content: bytes, *, is_whole: bool) 
     )
 
 
+def read_key(given: str | SecretStr) -> SecretStr:
+    """Return a key that a header can carry. Raises ValueError for another."""
+    key = given if isinstance(given, SecretStr) else SecretStr(given)
+    if not re.fullmatch(r"[\x21-\x7e]+", key.get_secret_value()):
+        raise ValueError("the API key is empty or holds characters that no header can carry; copy it again")
+    return key
+
+
 def check(reply: Reply, route: str, *, expected: int) -> None:
     """Return when a route gave the answer it gives; raise what any other answer means.
 
@@ -187,6 +206,15 @@ def content_of(reply: Reply, route: str) -> dict[str, Any]:
             _breach(reply, route), status=reply.status, rate=reply.rate, problem=problem_of(reply.body)
         )
     return content
+
+
+def understood(route: str, read: Callable[[object], T], content: object) -> T:
+    """Return what `read` makes of an answer; what it cannot read is not the API we know."""
+    try:
+        return read(content)
+    except ValueError as error:
+        message = f"the {route} route answered something unexpected: {error}"
+    raise ProtocolError(message, status=HTTPStatus.OK)
 
 
 def _check_status(reply: Reply, route: str, *, expected: int, plain: bool) -> None:

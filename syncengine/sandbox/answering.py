@@ -16,6 +16,8 @@ from syncengine.sandbox.book import stamp
 from syncengine.sandbox.forms import Forms, Resolved
 from syncengine.sandbox.unknowns import Unknowns
 
+ADDING = Unknowns(texts="add", checkboxes="add")
+
 Answer = dict[str, Any]
 
 
@@ -64,20 +66,25 @@ def withdrawn(stored: Sequence[Answer], form_type: str, forms: Forms, now: float
     return [_deleted(answer, now) if answer["form_id"] in ids else answer for answer in stored]
 
 
-def recreated(stored: Sequence[Answer], sent: Sequence[Resolved], forms: Forms, now: float) -> list[Answer]:
+def recreated(
+    stored: Sequence[Answer], sent: Sequence[Resolved], forms: Forms, unknowns: Unknowns, now: float
+) -> list[Answer]:
     """Return the answers that a full replace leaves: all of `stored` soft-deleted, and new ones.
 
     Documented: new ids at every call; forms left out end with nothing; of the forms that are sent, radio
-    holds what was sent, checkbox and text, number and date hold that beside what they held before.
+    holds what was sent, checkbox and text, number and date hold that beside what they held before. The same
+    page also says that a changed answer is updated: by unknown `replaced` only what was sent is left.
     """
-    named = {resolved.form.id for resolved in sent}
+    said = {resolved.form.id: [each for each in sent if each.form is resolved.form] for resolved in sent}
     kept = [
         answer | {"id": forms.next_answer()}
         for answer in stored
-        if answer["form_id"] in named and not answer["deleted_at"]
+        if unknowns.replaced == "add"
+        and not answer["deleted_at"]
+        and answer["form_id"] in said
+        and not any(_says(answer, resolved) for resolved in said[answer["form_id"]])
     ]
-    adding = Unknowns(texts="add", checkboxes="add")
-    return [_deleted(answer, now) for answer in stored] + answered(kept, sent, forms, adding, now)
+    return [_deleted(answer, now) for answer in stored] + answered(kept, sent, forms, ADDING, now)
 
 
 def new_answer(forms: Forms, resolved: Resolved, now: float) -> Answer:
@@ -88,7 +95,7 @@ def new_answer(forms: Forms, resolved: Resolved, now: float) -> Answer:
         "form_id": resolved.form.id,
         "form_ref_id": resolved.option.id,
         "data": resolved.data,
-        "date": at,
+        "date": resolved.date or at,
         "created_at": at,
         "updated_at": at,
         "deleted_at": None,
@@ -105,7 +112,7 @@ def _changed(answer: Answer, resolved: Resolved, now: float) -> Answer:
     return answer | {
         "form_ref_id": resolved.option.id,
         "data": resolved.data,
-        "date": at,
+        "date": resolved.date or at,
         "updated_at": at,
     }
 

@@ -42,11 +42,15 @@ _SAMPLE: tuple[tuple[str, str, str, dict[str, str]], ...] = (
 
 
 class Resolved(NamedTuple):
-    """What an answer names: the form, the option (of a free form its only one) and the text to store."""
+    """What an answer names: the form, the option (of a free form its only one) and the text to store.
+
+    `date` is the answer's when the time at which it is applied is not.
+    """
 
     form: Form
     option: Option
     data: str
+    date: str | None = None
 
 
 class Forms:

@@ -74,3 +74,23 @@ def noted(
         pinned = bool(note.get("pinned"))
         notes.append({"id": number, "content": content, "pinned": pinned, "created_at": stamp(now)})
     return notes
+
+
+def renoted(
+    stored: Sequence[dict[str, Any]], sent: Sequence[dict[str, Any]], how: str, now: float
+) -> list[dict[str, Any]]:
+    """Return the notes that a full replace leaves, `sent` in its spelling: all of them, and no others.
+
+    `how`: "new" numbers and dates each anew, "kept" only those without the id of a note that is there.
+    """
+    had = {note["id"]: note for note in stored} if how == "kept" else {}
+    number = max((note["id"] for note in stored), default=0)
+    notes: list[dict[str, Any]] = []
+    for note in sent:
+        same = had.pop(note.get("id"), None)
+        if same is None:
+            number += 1
+            same = {"id": number, "created_at": stamp(now)}
+        content = {"content": note["data"], "pinned": bool(note.get("pinned"))}
+        notes.append(same | content | {"only_super_admin": bool(note.get("only_super_admin"))})
+    return notes

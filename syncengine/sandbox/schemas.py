@@ -129,7 +129,11 @@ _WRITE: dict[str, Schema] = {
     ),
     "WriteTag": _object({"name": _TEXT, "color": _NULLABLE_TEXT, "appearance_count": _NULLABLE_ID}, "name"),
     "WriteNote": _object(
-        {"data": _TEXT, "pinned": _NULLABLE_FLAG, "id": _NULLABLE_ID, "created_at": _NULLABLE_TEXT}, "data"
+        {"data": _TEXT, "user": {"type": ["object", "null"]}}
+        | dict.fromkeys(("pinned", "only_super_admin"), _NULLABLE_FLAG)
+        | dict.fromkeys(("id", "contact_id", "group_id"), _NULLABLE_ID)
+        | dict.fromkeys(("created_at", "updated_at"), _NULLABLE_TEXT),
+        "data",
     ),
     "WriteAnswer": _object(
         {"form_id": _ID, "form_ref_id": _NULLABLE_ID, "survey_id": _NULLABLE_ID, "id": _NULLABLE_ID}
@@ -159,7 +163,12 @@ _READ: dict[str, Schema] = {
             ),
             "action_ids": _or_null(_list_of(_ID)),
             "notes": _or_null(
-                _list_of(_shown({"id": _ID, "data": _TEXT, "pinned": _FLAG, "created_at": _TIME}))
+                _list_of(
+                    _shown(
+                        {"id": _ID, "data": _TEXT, "pinned": _FLAG, "created_at": _TIME}
+                        | {"only_super_admin": _FLAG}
+                    )
+                )
             ),
             "formdatas": _or_null(_list_of(_named("Answer"))),
             "custom_fields": _or_null(_list_of(_named("Answer"))),

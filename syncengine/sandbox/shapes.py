@@ -94,6 +94,6 @@ def _tag(tag: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _note(note: Mapping[str, Any]) -> dict[str, Any]:
-    row = dict(note)
+    row = {"only_super_admin": False, **note}
     row["data"] = row.pop("content")
     return row

@@ -35,6 +35,11 @@ class Unknowns:
     dead_id: str = "drop"
     twins: str = "yes"
     noop: str = "moves"
+    replaced: str = "add"
+    unwritten: str = "clear"
+    dates: str = "ignored"
+    note_ids: str = "new"
+    lastchange: str = "stays"
     birthdates: str = "any"
     phones: str = "kept"
     geocoding: str = "off"
@@ -86,6 +91,21 @@ QUESTIONS: dict[str, Question] = {
     ),
     "twins": Question("Do two upserts of one new person queued together make two contacts?", ("yes", "no")),
     "noop": Question("Does an upsert that changes nothing move UpdatedAt?", ("moves", "stays")),
+    "replaced": Question(
+        "Answers to text, number, date and checkbox forms in a replace: added, or all that is left?",
+        ("add", "replace"),
+    ),
+    "unwritten": Question(
+        "A replace of a contact with what its schema lacks, such as gender: is that cleared or kept?",
+        ("clear", "keep"),
+    ),
+    "dates": Question(
+        "The date sent with an answer by a create or a replace: ignored or kept?", ("ignored", "kept")
+    ),
+    "note_ids": Question(
+        "A note sent back by a replace with its id: made anew, or kept with id and time?", ("new", "kept")
+    ),
+    "lastchange": Question("Does a replace move lastchange?", ("stays", "moves")),
     "birthdates": Question(
         "Which birthdates are taken: any text, or RFC 3339 (others drop)?", ("any", "rfc3339")
     ),

@@ -4,8 +4,8 @@ Sources: Qomon API reference, "Create a contact" and "Update contact by id". Oth
 contact lies one deeper, `birth_city` and its like have an underscore, a note's text is `data`, answers are
 `{form_id, form_ref_id, data}` under `custom_fields` and `formdatas`, a birthdate is a date-time, and an
 address has neither `id` nor `citycode` nor coordinates. Our choices: null is as left out; unknown members and
-forms are refused with 422; what only reads have of tags, notes and answers may be sent back and does nothing,
-so that an answer sent back with its `deleted_at` lives again.
+forms are refused with 422; what only reads have of tags, notes and answers may be sent back and does nothing
+but as unknowns `dates` and `note_ids` say, so that an answer sent back with its `deleted_at` lives again.
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import Any
 
 from syncengine.sandbox.contact import ADDRESS_PARTS, LARGEST_ID, UNLISTED, Complaint, complaints
 from syncengine.sandbox.forms import Forms, Resolved
-from syncengine.sandbox.parts import addressed, e164, noted, tagged
+from syncengine.sandbox.parts import addressed, e164, renoted, tagged
 from syncengine.sandbox.shapes import RESPELLED
 from syncengine.sandbox.unknowns import Unknowns
 
@@ -34,12 +34,25 @@ _ANSWER: dict[str, type] = {
 }  # fmt: skip
 _OBJECTS: dict[str, tuple[str, dict[str, type]]] = {
     "tags": ("name", {"name": str, "color": str, "appearance_count": int}),
-    "notes": ("data", {"data": str, "pinned": bool, "id": int, "created_at": str}),
+    "notes": (
+        "data",
+        {
+            "data": str,
+            "pinned": bool,
+            "only_super_admin": bool,
+            "id": int,
+            "contact_id": int,
+            "group_id": int,
+            "created_at": str,
+            "updated_at": str,
+            "user": dict,
+        },
+    ),
     "custom_fields": ("form_id", _ANSWER),
     "formdatas": ("form_id", _ANSWER),
 }
 """The arrays of objects: the member each needs, and all it may have."""
-_WORDS = {str: "string", int: "integer", bool: "boolean"}
+_WORDS = {str: "string", int: "integer", bool: "boolean", dict: "object"}
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -63,8 +76,7 @@ class Writing:
             elif name == "tags":
                 fields[name] = tagged((), value, "replace")
             elif name == "notes":
-                texts = [{"content": note["data"], "pinned": note.get("pinned")} for note in value]
-                fields[name] = noted(notes, texts, "replace", now)
+                fields[name] = renoted(notes, value, self._unknowns.note_ids, now)
             elif name in ("phone", "mobile") and self._unknowns.phones == "e164":
                 fields[name] = e164(value)
             elif name not in _ANSWERS and (name not in UNLISTED or self._unknowns.unlisted == "store"):
@@ -98,7 +110,9 @@ class Writing:
                 elif name == "custom_fields" and answer.form.type != "custom_fields":
                     self.complaints.append(Complaint(where, "the form is no custom field", entry))
                 else:
-                    found.append(answer)
+                    date = entry.get("date") if self._unknowns.dates == "kept" else None
+                    found.append(answer._replace(date=date))
+                    self.complaints += _wrong_date_time(entry.get("date"), f"{where}.date")
         return found
 
 
@@ -155,7 +169,9 @@ def _wrong_ids(value: Any, where: str) -> Iterator[Complaint]:
         yield from _wrong_id(entry, f"{where}[{number}]")
 
 
-def _wrong_birthdate(value: Any, where: str) -> Iterator[Complaint]:
+def _wrong_date_time(value: Any, where: str) -> Iterator[Complaint]:
+    if value is None:
+        return
     try:
         is_right = isinstance(value, str) and _DATE_TIME.fullmatch(value) and datetime.fromisoformat(value)
     except ValueError:
@@ -176,10 +192,22 @@ def _wrong_address(value: Any, where: str) -> Iterator[Complaint]:
 
 
 _RULES: dict[str, Callable[[Any, str], Iterator[Complaint]]] = {
-    "birthdate": _wrong_birthdate,
+    "birthdate": _wrong_date_time,
     "address": _wrong_address,
     "action_ids": _wrong_ids,
     "user_contact_id": _wrong_id,
     "phone_invalid": _wrong_flag,
     "mobile_invalid": _wrong_flag,
 }
+
+
+def unwritten(stored: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a contact holds that no synchronous write can say, to be kept beside the new `fields`."""
+    kept = {
+        name: stored[name] for name in (*UNLISTED, "nationbuilderid") if name in stored and name not in fields
+    }
+    if fields.get("address"):
+        had = stored.get("address") or {}
+        lacking = {part: had[part] for part in sorted(ADDRESS_PARTS - _PARTS) if part in had}
+        kept["address"] = lacking | fields["address"]
+    return kept

@@ -17,7 +17,7 @@ from syncengine.problems import DEAD_ID, UNPROVEN_ID
 from syncengine.store.driver import Connection
 from syncengine.store.file import real_path
 from syncengine.store.holding import close_problems
-from syncengine.store.schema import OPEN_PROBLEM
+from syncengine.store.schema import DEAD, OPEN_PROBLEM
 from syncengine.store.staging import key_digest
 from syncengine.store.store import Store
 
@@ -58,6 +58,7 @@ def forget(store: Store, keys: Iterable[str]) -> list[Forgotten]:
                 forgotten.append(Forgotten(key, was_known=False, was_sent=False, remote_id=None, exports=[]))
                 continue
             n, remote_id, loaded_at, was_sent = row
+            connection.execute("DELETE FROM matches WHERE n = ?", (n,))
             connection.execute("DELETE FROM contacts WHERE n = ?", (n,))
             since = [path for path, at in exports if at >= loaded_at]
             forgotten.append(
@@ -87,6 +88,12 @@ def retry(store: Store, keys: Iterable[str] = (), reason: str | None = None) -> 
             "UPDATE contacts SET accepted_hash = content_hash, accepted = NULL "
             f"WHERE problem = 'dropped' AND problem_reason = ? AND {selected}",
             (DEAD_ID, *parameters),
+        )
+        connection.execute(  # what was seen of it is looked for, since its present content was never sent
+            "UPDATE contacts SET accepted_hash = applied_hash, accepted = applied, awaiting = 1, "
+            "accepted_date = coalesce(accepted_date, accepted_at, ?) WHERE applied_hash IS NOT NULL "
+            f"AND problem = 'held' AND problem_reason = ? AND {selected}",
+            (store.now(), DEAD_ID, *parameters),
         )
         connection.execute(  # dropped, although all of it was seen before: then that is not so any more
             "UPDATE contacts SET accepted_hash = NULL, accepted = NULL, applied_hash = NULL, applied = NULL "
@@ -186,6 +193,8 @@ def _unreleasable(row: tuple[int, str, str] | None) -> str:
         return "it is not held"
     if row[2] == UNPROVEN_ID:
         return "an id is sent only after a read has shown that it is this person's"
+    if row[2] == DEAD_ID:
+        return "nobody has its id any more; problems --rematch forgets the id"
     return ""
 
 
@@ -203,8 +212,7 @@ def rematch(store: Store, keys: Iterable[str]) -> list[Rematched]:
     with store.writing() as connection:
         for key in map(canonical_key, keys):
             row = connection.execute(
-                f"SELECT n, content FROM contacts WHERE key = ? AND problem_reason = ? AND {OPEN_PROBLEM}",
-                (key, DEAD_ID),
+                f"SELECT n, content FROM contacts WHERE key = ? AND {DEAD}", (key,)
             ).fetchone()
             if row is None:
                 rematched.append(Rematched(key, rematched=False, why="no dead id is known of it"))
@@ -219,7 +227,8 @@ def rematch(store: Store, keys: Iterable[str]) -> list[Rematched]:
             connection.execute(
                 "UPDATE contacts SET remote_id = NULL, applied = NULL, applied_hash = NULL, "
                 "confirmed_hash = NULL, accepted = NULL, accepted_hash = NULL, accepted_at = NULL, "
-                "accepted_date = NULL, awaiting = 0, look_again = 0, identity = ? WHERE n = ?",
+                "accepted_date = NULL, awaiting = 0, look_again = 0, unseen = NULL, dead_id = 0, "
+                "identity = ? WHERE n = ?",
                 (identify(orjson.loads(content)).identity.value, n),
             )
             close_problems(connection, "n = ?", (n,))

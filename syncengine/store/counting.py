@@ -60,10 +60,12 @@ def needs_reading(store: Store, *, verify: bool) -> bool:
 
 
 def has_begun(store: Store) -> bool:
-    """Say whether anything was ever accepted, or may have been."""
+    """Say whether the space was adopted, or anything ever accepted, or may have been."""
     with store.reading() as connection:
-        doubts = connection.execute("SELECT 1 FROM intents LIMIT 1").fetchone()
-        return doubts is not None or accepted_total(connection) > 0
+        begun = connection.execute(
+            "SELECT adopted_at IS NOT NULL OR EXISTS (SELECT 1 FROM intents) FROM space"
+        ).fetchone()[0]
+        return bool(begun) or accepted_total(connection) > 0
 
 
 def run_counts(store: Store, *, run: int) -> RunCounts:

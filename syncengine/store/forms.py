@@ -19,11 +19,13 @@ from syncengine.store.store import Store
 
 PAGE_ROWS = 2000
 
-HAS_ANSWERS = "instr(content, x'2276616C7565223A') > 0"
+_ANSWERS = "instr({}, x'2276616C7565223A') > 0"
+
+HAS_ANSWERS = _ANSWERS.format("content")
 """Holds `"value":`, which in canonical JSON only the answers to a form do."""
 
-HAD_ANSWERS = f"({HAS_ANSWERS} OR instr(applied, x'2276616C7565223A') > 0)"
-"""Holds answers, or held some when it was last seen applied."""
+HAD_ANSWERS = f"({' OR '.join(map(_ANSWERS.format, ('content', 'applied', 'accepted', 'unseen')))})"
+"""Holds answers, or held some when it was last seen applied, or when it was accepted."""
 
 _FORM_PROBLEM = f"problem = 'held' AND substr(problem_reason, 1, {len(WOULD_BE_DROPPED)}) = ?"
 

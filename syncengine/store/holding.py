@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from syncengine.identity import IdentityClass
-from syncengine.problems import CRASHES, MAY_HAVE_BEEN_CREATED, NO_LONGER
+from syncengine.problems import CRASHES, DEAD_ID, MAY_HAVE_BEEN_CREATED, NO_LONGER
 from syncengine.store.driver import Connection
-from syncengine.store.schema import CRASHES_ALONE, DUE
+from syncengine.store.schema import CRASHES_ALONE, DEAD, DUE
 
 if TYPE_CHECKING:
     from syncengine.store.store import Store
@@ -49,13 +49,16 @@ def hold_where(
     run: int | None,
     now: float,
     parameters: Iterable[object] = (),
+    also_released: bool = False,
 ) -> int:
     """Hold contacts that meet an SQL condition of ours, unless released; return how many."""
+    if not also_released:
+        condition += " AND released_hash IS NOT content_hash"
     return int(
         connection.execute(
             "UPDATE contacts SET problem = 'held', problem_hash = content_hash, problem_reason = ?, "
             "problem_detail = NULL, problem_facts = NULL, problem_since = ?, problem_run = ? "
-            f"WHERE {condition} AND released_hash IS NOT content_hash",
+            f"WHERE {condition}",
             (reason, now, run, *parameters),
         ).rowcount
     )
@@ -88,6 +91,21 @@ def hold_doubtful(store: Store, classes: Collection[IdentityClass], *, run: int)
         return hold_where(connection, CRASHES, crashing, run=run, now=store.now()) + hold_where(
             connection, MAY_HAVE_BEEN_CREATED, doubtful, run=run, now=store.now()
         )
+
+
+def hold_dead_ids(store: Store, *, run: int) -> int:
+    """Hold due contacts whose Qomon id is dead, whatever they hold by now; return how many.
+
+    Released ones too: what is sent to an id that is dead could make somebody. Only a rematch lets them go.
+    """
+    with store.writing() as connection:
+        return hold_dead(connection, run=run, now=store.now())
+
+
+def hold_dead(connection: Connection, *, run: int, now: float, n: int | None = None) -> int:
+    """Do so in an open transaction. `n`: this contact alone."""
+    only = "" if n is None else f" AND n = {n}"
+    return hold_where(connection, DEAD_ID, f"{DEAD} AND {DUE}{only}", run=run, now=now, also_released=True)
 
 
 def hold_missing(connection: Connection, *, run: int | None, now: float) -> int:

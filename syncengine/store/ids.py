@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
 from syncengine.identity import IdentityClass
 from syncengine.seen import Seen, Wanted
+from syncengine.store.driver import Connection
 from syncengine.store.schema import DUE
 from syncengine.store.store import Store
 
@@ -50,13 +51,18 @@ def claimed_ids(store: Store, after: str, limit: int) -> list[IdClaim]:
 def learn_ids(store: Store, found: Sequence[tuple[int, int]]) -> set[int]:
     """Take note of ids that a read has shown, unless another key has them; return whose were taken."""
     with store.writing() as connection:
-        return {
-            n
-            for n, id_ in found
-            if connection.execute(
-                f"UPDATE contacts SET remote_id = ?1, identity = {IdentityClass.CONFIRMED.value} "
-                "WHERE n = ?2 AND remote_id IS NULL AND NOT EXISTS "
-                "(SELECT 1 FROM contacts o WHERE o.remote_id = ?1 AND o.remote_id IS NOT NULL)",
-                (id_, n),
-            ).rowcount
-        }
+        return take_ids(connection, found)
+
+
+def take_ids(connection: Connection, found: Iterable[tuple[int, int]]) -> set[int]:
+    """Do so in an open transaction."""
+    return {
+        n
+        for n, id_ in found
+        if connection.execute(
+            f"UPDATE contacts SET remote_id = ?1, identity = {IdentityClass.CONFIRMED.value} "
+            "WHERE n = ?2 AND remote_id IS NULL AND NOT EXISTS "
+            "(SELECT 1 FROM contacts o WHERE o.remote_id = ?1 AND o.remote_id IS NOT NULL)",
+            (id_, n),
+        ).rowcount
+    }

@@ -107,6 +107,8 @@ def settle_seen(
                     settled.append(writer.write(row, claim, judgement, is_dead=is_dead))
                     done.add(row.n)
                     break
+        shown = {one.id for one in seen}
+        _revive(connection, [row.n for row in rows.values() if row.is_dead and row.remote_id in shown])
         if free := sights.free():
             settled += writer.list_twins(free)
         connection.execute(
@@ -114,6 +116,13 @@ def settle_seen(
             (max((one.date for one in settled if one.shows_progress), default=0.0),),
         )
     return settled
+
+
+def _revive(connection: Connection, contacts: Sequence[int]) -> None:
+    """Let contacts go by their id again: it was taken for dead, a person asked again, and a read shows it."""
+    for n in contacts:
+        connection.execute("UPDATE contacts SET dead_id = 0 WHERE n = ?", (n,))
+        close_problems(connection, "n = ? AND problem_reason = ?", (n, DEAD_ID))
 
 
 def _judged(row: Row, claim: Unsettled, sights: Sights, space: Space, *, is_final: bool) -> Judgement | None:
@@ -145,7 +154,7 @@ class _Writer:
         verdict = judgement.verdict
         if verdict is Verdict.DROPPED:
             reason = DEAD_ID if is_dead else DROPPED
-            self._drop(row, claim, reason)
+            self._drop(row, claim, reason, is_dead=is_dead)
         elif judgement.twins:
             reason = TWINS
             self._settle(row, claim, reason, {"ids": sorted(judgement.twins)})
@@ -192,12 +201,14 @@ class _Writer:
             found.append(self.write(row, claim, Judgement(Verdict.DIFFERS, twins=twins)))
         return found
 
-    def _drop(self, row: Row, claim: Unsettled, reason: str) -> None:
+    def _drop(self, row: Row, claim: Unsettled, reason: str, *, is_dead: bool) -> None:
+        """Put the accepted content back to what was seen applied; where nobody is any more, to nothing."""
         self._execute(
-            "UPDATE contacts SET accepted_hash = applied_hash, accepted = applied, awaiting = 0, "
+            "UPDATE contacts SET accepted_hash = CASE WHEN NOT ?3 THEN applied_hash END, "
+            "accepted = CASE WHEN NOT ?3 THEN applied END, dead_id = max(dead_id, ?3), awaiting = 0, "
             "confirmed_hash = CASE WHEN ?1 THEN nullif(confirmed_hash, content_hash) "
             "ELSE confirmed_hash END, look_again = ?1 WHERE n = ?2",
-            (claim.is_current, row.n),
+            (claim.is_current, row.n, is_dead),
         )
         self._set_problem(row, claim, "dropped", reason, {})
 
@@ -208,7 +219,8 @@ class _Writer:
 
     def _apply(self, row: Row, claim: Unsettled, judgement: Judgement) -> str:
         """Take note of what was seen applied; return why it is a problem, or an empty text."""
-        kept = self._still_kept(claim, judgement.seen)
+        before = self._shown_before(row, claim, judgement.seen)
+        kept = self._still_kept(before, claim, judgement.seen)
         merged = self._space.merged(kept, claim.content)
         applied = canonical(merged)
         digest = content_hash(applied)
@@ -219,7 +231,7 @@ class _Writer:
             f"identity = CASE WHEN ?1 IS NULL THEN identity ELSE {IdentityClass.CONFIRMED.value} END, "
             "applied_hash = ?2, applied = CASE WHEN content_hash = ?2 THEN NULL ELSE ?3 END, "
             "confirmed_hash = ?4, confirmed_at = CASE WHEN ?4 IS NULL THEN confirmed_at ELSE ?5 END, "
-            "awaiting = 0, look_again = 0 WHERE n = ?6",
+            "awaiting = 0, look_again = 0, unseen = CASE WHEN ?1 IS NULL THEN unseen END WHERE n = ?6",
             (
                 judgement.seen.id if judgement.seen is not None else None,
                 digest,
@@ -248,12 +260,22 @@ class _Writer:
             return CONSENT_KEPT
         return ""
 
-    def _still_kept(self, claim: Unsettled, seen: Seen | None) -> dict[str, Any]:
+    def _shown_before(self, row: Row, claim: Unsettled, seen: Seen | None) -> Mapping[str, Any]:
+        """Return all of ours that a read showed before this content, or shows of earlier ones only now."""
+        unseen = self._space.kept(row.unseen(claim.claim), claim.content)
+        if not unseen or seen is None:
+            return claim.applied
+        return self._space.merged(claim.applied, self._seen_of(unseen, seen))
+
+    def _still_kept(
+        self, before: Mapping[str, Any], claim: Unsettled, seen: Seen | None
+    ) -> Mapping[str, Any]:
         """Return what the source took away and the destination still has, as far as a read can tell."""
-        kept = self._space.kept(claim.applied, claim.content)
-        if not kept or seen is None:
-            return kept
-        return without(kept, {difference.field for difference in self._space.differences(kept, seen)})
+        kept = self._space.kept(before, claim.content)
+        return self._seen_of(kept, seen) if kept and seen is not None else kept
+
+    def _seen_of(self, content: Mapping[str, Any], seen: Seen) -> dict[str, Any]:
+        return without(content, {difference.field for difference in self._space.differences(content, seen)})
 
     def _take_as_accepted(self, row: Row, claim: Unsettled) -> None:
         """Take a content as accepted that no 2xx answered: a read shows it, or nothing was left to send."""

@@ -44,6 +44,15 @@ CONFIRMED = (
 AWAITING = "awaiting = 1"
 """Accepted, and no read has shown yet what became of it."""
 
+DEAD = "dead_id = 1"
+"""A read has shown that the contact of `remote_id` does not exist any more."""
+
+BARE = "remote_id IS NULL AND identity = 0 AND (awaiting = 1 OR in_doubt = 1)"
+"""To be found by a read although it has neither mail nor surname (`IdentityClass.NONE`)."""
+
+UNKNOWN_TO_QOMON = "remote_id IS NULL AND accepted_hash IS NULL AND in_doubt = 0 AND missing = 0"
+"""In the source, and nothing of it was ever accepted, nor may have been."""
+
 STATE = f"""CASE
     WHEN n IN (SELECT n FROM intents WHERE run = :running AND open = 1) THEN 'in_flight'
     WHEN {OPEN_PROBLEM} THEN problem
@@ -259,5 +268,59 @@ def m003_proof(db: Database) -> None:
             at REAL NOT NULL,
             PRIMARY KEY (mapping, kind)
         ) STRICT, WITHOUT ROWID""",
+    ):
+        db.execute(statement)
+
+
+@migrations()
+def m004_unseen(db: Database) -> None:
+    """Add what was accepted and overwritten before a read, ids that are dead, and who is found by nothing."""
+    for statement in (
+        # Canonical JSON: accepted once, seen by no read, and not carried by what was accepted since.
+        "ALTER TABLE contacts ADD COLUMN unseen BLOB",
+        "ALTER TABLE contacts ADD COLUMN dead_id INTEGER NOT NULL DEFAULT 0",
+        (
+            "UPDATE contacts SET dead_id = 1, accepted_hash = NULL, accepted = NULL "
+            "WHERE problem_hash = content_hash AND problem = 'dropped' "
+            "AND problem_reason = 'its Qomon id does not exist any more'"
+        ),
+        f"CREATE INDEX contacts_dead ON contacts (n) WHERE {DEAD}",
+        f"CREATE INDEX contacts_bare ON contacts (n) WHERE {BARE}",
+    ):
+        db.execute(statement)
+
+
+MATCH_TABLES = (
+    """CREATE TABLE matches (            -- contacts of the source and of the space that may be one
+        n INTEGER NOT NULL,
+        id INTEGER NOT NULL,            -- Qomon's
+        fit INTEGER NOT NULL,           -- matching.Fit, the surest first
+        content_hash BLOB NOT NULL,     -- of the contact as it was compared
+        applied BLOB NOT NULL,          -- canonical JSON: what of its content is seen
+        theirs TEXT,                    -- JSON: fields seen with other values; NULL: equal
+        PRIMARY KEY (n, id)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX matches_id ON matches (id)",
+    """CREATE TABLE strangers (          -- contacts of the space that are nobody's in the source
+        id INTEGER PRIMARY KEY,
+        mail BLOB NOT NULL,             -- keyed digests, empty without
+        name BLOB NOT NULL
+    ) STRICT""",
+)
+"""Whoever compares a whole space keeps them; a live plan makes the same tables in a scratch file."""
+
+
+@migrations()
+def m005_adoption(db: Database) -> None:
+    """Add what reading a whole space shows: who is whom, who is nobody's, and what others have put there."""
+    for statement in (
+        "ALTER TABLE space ADD COLUMN adopted_at REAL",
+        "ALTER TABLE contacts ADD COLUMN theirs TEXT",  # JSON: fields last seen with other values than ours
+        """CREATE TABLE adoption (        -- one that is under way
+            only INTEGER PRIMARY KEY CHECK (only = 1),
+            since REAL NOT NULL,
+            read_up_to REAL                 -- everybody last updated before was noted, by the server's clock
+        ) STRICT""",
+        *MATCH_TABLES,
     ):
         db.execute(statement)

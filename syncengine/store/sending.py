@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -15,11 +16,12 @@ from syncengine.hashing import canonical, content_hash
 from syncengine.identity import IdentityClass, identify
 from syncengine.model import Attempt, Candidate, Change, Receipt, Result
 from syncengine.outcome import NOT_FOUND_AGAIN
-from syncengine.partial import changed, united
+from syncengine.partial import changed, kept, united
 from syncengine.problems import MAY_HAVE_BEEN_CREATED
 from syncengine.seen import Space
 from syncengine.store.driver import Connection
-from syncengine.store.holding import DOUBTFUL, close_problems, close_returned, hold_where
+from syncengine.store.holding import DOUBTFUL, close_problems, close_returned, hold_dead, hold_where
+from syncengine.store.ids import take_ids
 from syncengine.store.intents import close_intents, withdraw
 from syncengine.store.loading import apply_staged, clear_staging, finish_load
 from syncengine.store.notes import note_digests
@@ -34,7 +36,7 @@ _CANDIDATE = (
 )
 _CLAIMED = (
     "content, remote_id, in_doubt, released_hash IS content_hash, accepted, accepted_hash, applied, "
-    "applied_hash, awaiting"
+    "applied_hash, awaiting, dead_id"
 )
 NOTHING = canonical({})
 """A partial send that would carry nothing."""
@@ -90,12 +92,14 @@ def claim(
     run: int,
     space: Space | None = None,
     not_found_again: Collection[IdentityClass] = NOT_FOUND_AGAIN,
+    creates: Mapping[int, bytes] = MappingProxyType({}),
 ) -> Claimed:
     """Write the intents of candidates that are still due with that content; return their changes.
 
     Durable when it returns: from here on their requests may leave. `space`: contacts with a confirmed id
     carry only what changed since it was last seen applied; None: always the whole contact.
-    `not_found_again`: classes that are not sent again after an attempt without a definite answer.
+    `not_found_again`: classes that are not sent again after an attempt without a definite answer. `creates`:
+    contacts to be created, by number, each with the content that is, as long as their id is not known.
     """
     claimed = Claimed([], [])
     with store.writing() as connection:
@@ -108,6 +112,9 @@ def claim(
             if row is None:
                 continue
             content, remote_id, in_doubt, is_released = row[:4]
+            if row[9]:  # found dead, or edited, during the run
+                hold_dead(connection, run=run, now=store.now(), n=candidate.n)
+                continue
             unknown_hash = _unknown_hash(connection, candidate.n) if in_doubt else None
             if in_doubt and candidate.identity in not_found_again and not is_released:
                 where = f"n = {candidate.n}"  # edited during the run, so that no hold was looked at
@@ -115,7 +122,7 @@ def claim(
                 continue
             partial = None
             if space is not None and remote_id is not None and unknown_hash in (None, candidate.content_hash):
-                partial = _partial(content, candidate.content_hash, row[4:])
+                partial = _partial(content, candidate.content_hash, row[4:9])
             notes = _fresh_notes(connection, candidate.n, content)
             is_unseen = bool(row[8]) and row[5] != candidate.content_hash
             if partial == NOTHING and is_unseen:
@@ -155,6 +162,7 @@ def claim(
                     is_repeat=unknown_hash == candidate.content_hash,
                     notes=notes,
                     partial=partial,
+                    creates=remote_id is None and creates.get(candidate.n) == candidate.content_hash,
                 )
             )
     return claimed
@@ -197,14 +205,15 @@ def settle(store: Store, batch: Batch, *, run: int) -> None:
         by[receipt.result].append(receipt)
     with store.writing() as connection:
         many = connection.executemany
+        _keep_unseen(connection, by[Result.ACCEPTED])
         many(
             "UPDATE contacts SET accepted = CASE WHEN content_hash = ?1 THEN NULL ELSE ?2 END, "
             "accepted_hash = ?1, accepted_at = ?3, accepted_date = ?4, accepted_run = ?5, in_doubt = 0, "
             "awaiting = 1, look_again = 0, released_hash = NULL WHERE n = ?6",
             [
                 (
-                    r.change.content_hash,
-                    r.change.content,
+                    r.change.content_hash if r.taken is None else content_hash(r.taken),
+                    r.change.content if r.taken is None else r.taken,
                     now,
                     now if r.date is None else r.date,
                     run,
@@ -214,6 +223,7 @@ def settle(store: Store, batch: Batch, *, run: int) -> None:
             ],
         )
         many("DELETE FROM intents WHERE n = ?", [(r.change.n,) for r in by[Result.ACCEPTED]])
+        take_ids(connection, [(r.change.n, r.remote_id) for r in by[Result.ACCEPTED] if r.remote_id])
         many(
             "UPDATE contacts SET problem = ?, problem_hash = content_hash, problem_reason = ?, "
             "problem_detail = ?, problem_facts = NULL, problem_since = ?, problem_run = ?, "
@@ -268,6 +278,24 @@ def settle(store: Store, batch: Batch, *, run: int) -> None:
             connection.execute(
                 "UPDATE runs SET progress = ? WHERE id = ?", (orjson.dumps(batch.progress).decode(), run)
             )
+
+
+def _keep_unseen(connection: Connection, accepted: Iterable[Receipt]) -> None:
+    """Keep of earlier accepted contents, which no read has shown, what these do not carry."""
+    by_contact = {receipt.change.n: receipt.change for receipt in accepted}
+    rows = connection.execute(
+        "SELECT c.n, c.accepted_hash, coalesce(c.accepted, c.content), c.unseen FROM json_each(?) j "
+        "CROSS JOIN contacts c ON c.n = j.value WHERE c.awaiting = 1",
+        (orjson.dumps(list(by_contact)).decode(),),
+    ).fetchall()
+    left = []
+    for n, earlier_hash, earlier, unseen in rows:
+        change = by_contact[n]
+        if earlier_hash != change.content_hash:
+            both = united(orjson.loads(unseen or b"{}"), orjson.loads(earlier))
+            not_carried = kept(both, orjson.loads(change.content), lambda _kind, _entry: True)
+            left.append((canonical(not_carried) if not_carried else None, n))
+    connection.executemany("UPDATE contacts SET unseen = ? WHERE n = ?", left)
 
 
 def withdraw_open(store: Store, *, run: int) -> None:

@@ -9,15 +9,17 @@ from typing import Any
 
 import orjson
 
-from syncengine.identity import IdentityClass, identify, normalise
+from syncengine.identity import identify, normalise
+from syncengine.partial import united
 from syncengine.seen import Seen, Space
 from syncengine.store.driver import Connection
+from syncengine.store.schema import BARE
 from syncengine.verdict import Claim, Unsettled
 
 UNSETTLED = (
     "c.n, c.key, c.remote_id, c.content, c.content_hash, c.accepted, c.accepted_hash, c.applied, "
     "c.applied_hash, c.accepted_date, c.awaiting, c.in_doubt, c.look_again, "
-    "c.problem_hash IS c.content_hash, i.unknown_hash, i.unknown_at, "
+    "c.problem_hash IS c.content_hash, c.unseen, c.dead_id, i.unknown_hash, i.unknown_at, "
     "c.mail <> '' AND (SELECT count(*) FROM (SELECT 1 FROM contacts o WHERE o.mail = c.mail AND o.mail <> '' "
     "LIMIT 2)) > 1"
 )
@@ -32,7 +34,7 @@ WITH_INTENT = "LEFT JOIN intents i ON i.n = c.n AND i.open = 0"
 DOUBT_SECONDS = 60.0
 """What was created so long before a send was found to be without an answer may be its work."""
 
-BARE = 5000
+BARE_COMPARED = 5000
 """Contacts without mail and surname that are compared with those seen: by default none is ever sent."""
 
 
@@ -55,6 +57,8 @@ class Row:
             self.in_doubt,
             self.looks_again,
             self.has_problem,
+            unseen,
+            self.is_dead,
             unknown_hash,
             self.unknown_at,
             self.shares_mail,
@@ -64,6 +68,7 @@ class Row:
         self.shown: Mapping[str, Any] = {}
         if self.applied_hash is not None:
             self.shown = orjson.loads(self.content if applied is None else applied)
+        self._unseen: Mapping[str, Any] = orjson.loads(unseen or b"{}")
         self.is_doubt = bool(self.in_doubt and unknown_hash == self.content_hash)
 
     def claims(self) -> list[Unsettled]:
@@ -77,6 +82,12 @@ class Row:
         elif self.looks_again:
             found.append(self.unsettled(Claim.DROPPED, self.content, self.date, is_current=True))
         return found
+
+    def unseen(self, claim: Claim) -> Mapping[str, Any]:
+        """Return what was accepted, carried by nothing since, and shown by no read before this claim's."""
+        if claim is Claim.DOUBT and self.is_awaiting:
+            return united(self._unseen, orjson.loads(self.accepted))
+        return self._unseen
 
     def unsettled(self, claim: Claim, content: bytes, date: float | None, *, is_current: bool) -> Unsettled:
         """Return this contact as one of which `content` waits for a read."""
@@ -173,11 +184,9 @@ def rows_of(connection: Connection, seen: Sequence[Seen], also: Collection[int])
     found: dict[int, Row] = {}
     if any(not one.mail and not one.name for one in seen):
         for row in connection.execute(
-            f"SELECT {UNSETTLED}, c.accepted_run FROM contacts c {WITH_INTENT} WHERE c.remote_id IS NULL "
-            f"AND c.identity = {IdentityClass.NONE.value} AND c.n IN "
-            "(SELECT n FROM contacts WHERE awaiting = 1 "
-            "UNION SELECT n FROM intents WHERE unknown_hash IS NOT NULL) LIMIT ?",
-            (BARE,),
+            f"SELECT {UNSETTLED}, c.accepted_run FROM (SELECT n FROM contacts WHERE {BARE} LIMIT ?) b "
+            f"CROSS JOIN contacts c ON c.n = b.n {WITH_INTENT}",
+            (BARE_COMPARED,),
         ).fetchall():
             found[row[0]] = Row(row)
     for column, values in (

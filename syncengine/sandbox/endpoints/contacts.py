@@ -2,7 +2,7 @@
 
 Sources: Qomon API reference, "Create a contact" and "Update contact by id". A write costs 5 tokens, a read 1
 (observed), a deletion 1 (a guess). Nothing is matched: `POST` always creates. Our choices: a deletion is for
-good; as after an upsert, `UpdatedAt` moves and `lastchange` does not.
+good; as after an upsert, `UpdatedAt` moves and `lastchange` does not, unless unknown `lastchange` says so.
 """
 
 import time
@@ -15,7 +15,7 @@ from syncengine.sandbox.contact import LARGEST_ID, Complaint
 from syncengine.sandbox.endpoints.call import UNREAD, Call, Route
 from syncengine.sandbox.shapes import shown
 from syncengine.sandbox.wire import Answer, problem
-from syncengine.sandbox.writing import Writing
+from syncengine.sandbox.writing import Writing, unwritten
 
 
 def get(call: Call) -> Answer:
@@ -50,11 +50,14 @@ def replace(call: Call) -> Answer:
         return writing
     assert isinstance(stored, Stored)
     space, now = call.space, time.time()
+    unknowns = space.options.unknowns
     fields = writing.fields(stored.fields.get("notes") or (), now)
-    answers = recreated(stored.fields.get("answers") or (), writing.answers, space.forms, now)
+    if unknowns.unwritten == "keep":
+        fields |= unwritten(stored.fields, fields)
+    answers = recreated(stored.fields.get("answers") or (), writing.answers, space.forms, unknowns, now)
     if answers:
         fields["answers"] = answers
-    space.book.update(stored.id, fields, now)
+    space.book.update(stored.id, fields, now, by_staff=unknowns.lastchange == "moves")
     replaced = space.book.stored(stored.id)
     assert replaced
     return _success(call, replaced, "replaced")

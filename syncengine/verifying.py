@@ -118,7 +118,7 @@ class Verifying:
     async def _look_at_everybody(self, report: VerifyReport, space: Space, proving: Proving) -> None:
         met = bytearray()
         now = self._clock.wall() - space.clock_difference
-        async for seen in space.updated(None, now):
+        async for seen in space.updated(None, now, is_many=True):
             shown, settled = await self._at(settle_drift, self._store, space, seen, run=report.run)
             for n in shown:
                 if n >= len(met):

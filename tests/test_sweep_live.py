@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -48,6 +49,32 @@ async def test_everybody_is_met_once_while_staff_works() -> None:
     assert len(met) == len(set(met))
     assert there <= set(met)
     assert requests < 8 * EVERYBODY / PER_PAGE
+
+
+async def test_everybody_is_met_once_in_wide_windows_while_staff_works() -> None:
+    """Up to now, as an adoption does: who is edited meanwhile may be met or not, everybody else is."""
+    options = SandboxOptions(
+        unlimited=True,
+        contacts=EVERYBODY,
+        search_lag=0.05,
+        seed=6,
+        staff={"edit": 100.0, "delete": 10.0},
+    )
+    async with Sandbox(options) as server:
+        client = Client(server.base_url, server.api_key)
+        async with QomonClient(server.api_key, base_url=server.base_url) as qomon:
+            until = datetime.now(UTC)
+            found = sweep(qomon.page, until=until, per_page=PER_PAGE, count=qomon.count)
+            met = [contact.id async for contact in found]
+            requests = qomon.budget.requests
+            edited = {contact.id async for contact in qomon.search(since=until)}
+        there = await ids_there(client)
+        searched = (await client.stats())["requests"]
+    assert len(met) == len(set(met))
+    assert there - edited <= set(met)
+    assert edited  # somebody was at work
+    assert searched["kpi"] > 1
+    assert requests < 4 * EVERYBODY / PER_PAGE
 
 
 async def test_pages_alone_would_miss_somebody() -> None:

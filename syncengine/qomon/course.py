@@ -38,11 +38,8 @@ FEW = 3
 FILL = 90
 """Percent of its pages that a wide window is meant to fill at most: the sample errs by some eight."""
 
-COUNTS = 6
-"""Ends of one wide window that are tried at most."""
-
 LATE = 900 * SECOND
-"""How long before the end wide windows end: till then nobody comes into them, be the index late or not."""
+"""How long before the end wide windows end: no edit is found so late, so that nobody comes into them more."""
 
 PASSES = 8
 """Readings of one instant's pages at most: an order wholly anew each time then hides one in 3,000."""
@@ -158,25 +155,28 @@ class Course:
     def _run_wide(self) -> Generator[Ask, Heard, bool]:
         """Read windows of several pages, as far as that goes well; say whether everybody was met.
 
-        A window that was not shown whole is left for one of half as many pages. `each`: contacts that a time
-        of the sample stands for.
+        A window that was not shown whole is left for one of half as many pages.
         """
-        sample = yield Ask(self._low, None, sort=SAMPLE_BY, is_trial=True)
-        if not isinstance(sample, Shown) or not sample.is_full:
-            return sample is not None
+        sample = _page((yield Ask(self._low, None, sort=SAMPLE_BY)))
+        if not sample.is_full:
+            return True
         left = yield from self._count(None)
         ends = self._wide_ends(sample.times)
-        beyond = len(sample.times) - len(ends)
+        later = len(sample.times) - len(ends)
+        before = left / len(sample.ids)  # contacts that a time of the sample stands for
         deep = deepest = DEEP
         while deep >= FEW and left > self._per_page and ends:
-            chosen = yield from self._choose_wide(ends, left / (len(ends) + beyond), left, deep)
+            # Half by all that is left, half by the last window: a sample is seldom a fair one.
+            each = (left / (len(ends) + later) + before) / 2
+            chosen = yield from self._choose_wide(ends, each, left, deep)
             if chosen is None:
                 break
             high, count = chosen
             is_whole = yield from self._read_wide(high, count, deep)
             if is_whole:
-                self._low, left = high, left - count
-                del ends[: bisect_right(ends, high)]
+                passed = bisect_right(ends, high)
+                self._low, left, before = high, left - count, count / passed
+                del ends[:passed]
                 deep = min(2 * deep, deepest)
                 continue
             deep //= 2
@@ -204,11 +204,9 @@ class Course:
         most = deep * self._per_page
         goal = left / -(-left * 100 // (most * FILL))  # windows of one size, and none that is left over
         below, above = 0, len(ends)
-        best = (0, 0)
+        best, is_first = (0, 0), True
         guess = int(goal / each)
-        for tries in range(COUNTS):
-            if below >= above:
-                break
+        while below < above:
             guess = min(max(guess, below + 1), above)
             high = ends[guess - 1]
             count = yield from self._count(high)
@@ -218,35 +216,37 @@ class Course:
                 best, below = (high, count), bisect_right(ends, high)
                 if 2 * count >= goal:
                     break
-            guess = (below + above + 1) // 2 if tries else int(guess * goal / max(count, 1))
+            guess = int(guess * goal / max(count, 1)) if is_first else (below + above + 1) // 2
+            is_first = False
         return best if best[1] >= self._per_page else None
 
     def _read_wide(self, high: int, count: int, deep: int) -> Generator[Ask, Heard, bool | None]:
         """Read a window page by page, the last first; say whether that showed everybody, None when refused.
 
-        It did when it showed as many different contacts as there were when its last page was read, and no
-        fewer than were counted: since nobody comes in, these are all, in whatever order they are shown.
+        It did when it showed as many different contacts as there were when its last page was read: since
+        nobody comes in, these are all, in whatever order. That page was the last one when it was not full,
+        and the count agrees but for a percent: some servers show nothing, or too little, below their depth.
         """
         page = count // self._per_page
-        while True:
-            if page >= deep:
-                return False
+        last = yield Ask(self._low, high, page, PAGES_BY, is_trial=True)
+        if isinstance(last, Shown) and last.is_full and page + 1 < deep:
+            page += 1
+            last = yield Ask(self._low, high, page, PAGES_BY, is_trial=True)
+        if not isinstance(last, Shown):
+            return None
+        there = page * self._per_page + len(last.ids)
+        if last.is_full or 100 * abs(count - there) > (count if last.ids else 0):
+            return False
+        shown = set(last.ids)
+        while len(shown) == there - page * self._per_page:
+            if page == 0:
+                return True
+            page -= 1
             seen = yield Ask(self._low, high, page, PAGES_BY, is_trial=True)
             if not isinstance(seen, Shown):
                 return None
-            if not seen.is_full:
-                break
-            page += 1
-        there = page * self._per_page + len(seen.ids)
-        shown = set(seen.ids)
-        for earlier in range(page - 1, -1, -1):
-            if there < count or len(shown) < there - (earlier + 1) * self._per_page:
-                return False
-            seen = yield Ask(self._low, high, earlier, PAGES_BY, is_trial=True)
-            if not isinstance(seen, Shown):
-                return None
             shown.update(seen.ids)
-        return len(shown) >= max(there, count)
+        return False
 
     def _count(self, high: int | None) -> Generator[Ask, Heard, int]:
         """Return how many there are up to a time, 0 when the server does not count."""
@@ -259,7 +259,8 @@ class Course:
         self._passed += self._pass_by(high)
         begin = min(times, default=high)
         if self._low is not None and not self._sample:
-            begin = self._low  # near the present gaps count, too: windows too narrow fall behind the edits
+            # Near the present gaps count, too: windows too narrow fall behind the edits.
+            begin = min(begin, self._low)
         self._low, self._cuts = high, 0
         width = (high - begin) * self._aim // max(len(times), 1)
         if 4 * len(times) < self._per_page or width < 1:

@@ -18,6 +18,7 @@ import orjson
 from syncengine.complaints import nearest
 from syncengine.errors import ConfigError, RowRefusedError, SourceError
 from syncengine.hashing import canonical_key
+from syncengine.partial import ordered
 from syncengine.qomon.fields import (
     ADDRESS,
     ADDRESS_PARTS,
@@ -29,7 +30,7 @@ from syncengine.qomon.fields import (
     known_field,
 )
 from syncengine.qomon.values import clean
-from syncengine.rules import Contact, Step, Write, compile_rule, distinct
+from syncengine.rules import Contact, Step, Write, compile_rule
 from syncengine.sections import FieldRule
 
 MAPPING_VERSION = 1
@@ -123,7 +124,7 @@ class ContactMapping:
         for kind in self._gathered:
             entries = contact.get(kind)
             if entries is not None and len(entries) > 1:
-                contact[kind] = distinct(entries)
+                contact[kind] = ordered(entries)
         return key, contact
 
     def key_of(self, row: list[str] | dict[str, Any] | RowRefusedError) -> str | None:

@@ -10,7 +10,7 @@ and by its digest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 Entry: TypeAlias = Mapping[str, Any]
@@ -73,7 +73,7 @@ def merged(
         if isinstance(value, dict):
             held[name] = {**held.get(name, {}), **value}
         elif isinstance(value, list):
-            held[name] = _ordered([*held.get(name, []), *value])
+            held[name] = ordered([*held.get(name, []), *value])
         else:
             held[name] = value
     return held
@@ -112,6 +112,15 @@ def without(content: Mapping[str, Any], fields: Collection[str]) -> dict[str, An
         if name not in fields and value not in ({}, []):
             left[name] = value
     return left
+
+
+def ordered(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return tags, notes, or the answers of one kind in canonical order, without repeats."""
+    if not entries:
+        return []
+    inner = next(name for name in ("value", "name", "content") if name in entries[0])
+    places = {(_named(entry), entry[inner]): entry for entry in entries}
+    return [places[place] for place in sorted(places)]
 
 
 def _not_replaced(
@@ -179,12 +188,3 @@ def _named(entry: Entry) -> tuple[bool, str, int]:
 def _shown(entry: Entry) -> str:
     """Return how a field's name shows the form of an answer."""
     return f"#{entry['id']}" if "id" in entry else str(entry["label"])
-
-
-def _ordered(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return tags, notes or answers as the mapping makes them: sorted, without repeats."""
-    ordered = {
-        (_named(entry), *(entry.get(inner, "") for inner in ("value", "name", "content"))): entry
-        for entry in entries
-    }
-    return [ordered[place] for place in sorted(ordered)]

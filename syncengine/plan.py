@@ -7,10 +7,10 @@ read-only; the plan is then read from what is due there and what the load would 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -30,21 +30,19 @@ from syncengine.problems import (
 )
 from syncengine.qomon.faults import Faults
 from syncengine.qomon.forms import Forms, forms_from_json
-from syncengine.store.checking import Collisions, Suspect
+from syncengine.store.checking import Collisions
+from syncengine.store.counting import is_begun
 from syncengine.store.driver import Connection
 from syncengine.store.forms import kept_forms
+from syncengine.store.gathered import NOT_STAGED, Due, due_after_load, everybody_after_load
 from syncengine.store.loading import rows_of_last_load
 from syncengine.store.lock import is_locked
-from syncengine.store.schema import DUE, MAY_BE_SENT, WEAKEST
 from syncengine.store.scratch import scratch
 from syncengine.store.staging import Staging
 from syncengine.store.views import accepted_total, differing_fields
 
-PAGE_ROWS = 2000
 LOOKED_AT = 10_000
 """Contacts of which it is found out together whether they collide with others."""
-
-_NOT_STAGED = "NOT EXISTS (SELECT 1 FROM staged s WHERE s.contact IS NOT NULL AND s.key = c.key)"
 
 
 @dataclass(slots=True)
@@ -52,8 +50,9 @@ class Plan:
     """What a sync would do. Counts are contacts; `tokens` and `seconds` at the configured rate.
 
     `fields`: how many updates change each field; `holds`: how many are held for each reason; `stops`: the
-    guard that would stop the sync before sending, None without one. `forms`: by which forms answers were
-    checked: `read` now, `kept` by a sync at `forms_at` (Unix time), or `unknown`; None without answers.
+    guard that would stop the sync before sending, `mass_change` or `full_space`, None without one. `forms`:
+    by which forms answers were checked: `read` now, `kept` by a sync at `forms_at` (Unix time), or `unknown`;
+    None without answers. `space`: `counted` (`in_space` contacts) or `unknown`; None when no sync would ask.
     """
 
     creates: int = 0
@@ -68,6 +67,8 @@ class Plan:
     load: LoadReport | None = None
     forms: str | None = None
     forms_at: float | None = None
+    space: str | None = None
+    in_space: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the object of `plan --json`. `finish_at`: Unix time."""
@@ -84,6 +85,8 @@ class Plan:
             "stops": self.stops,
             "forms": self.forms,
             "forms_at": self.forms_at,
+            "space": self.space,
+            "in_space": self.in_space,
             "load": self.load.as_json() if self.load else None,
         }
 
@@ -94,11 +97,13 @@ def make_plan(
     load: bool = True,
     now: float,
     read_forms: Callable[[], Forms | None] = lambda: None,
+    count: Callable[[], int | None] = lambda: None,
 ) -> Plan:
     """Plan a sync. `load`: as if the source (when one is configured) were loaded first.
 
     `read_forms`: reads the space's forms, asked once when somebody answers one; None when it cannot: then
-    those the last sync read count.
+    those the last sync read count. `count`: returns how many contacts the space holds, None when it cannot;
+    asked when the sync would ask.
 
     Raises ConfigError, SourceError (as the load would) or StoreError.
     """
@@ -108,18 +113,21 @@ def make_plan(
             plan.load = _gather(connection, open_mapped(settings))
         is_running = is_locked(settings.state.path)
         collisions = Collisions(
-            connection, settings.identity.collisions, people=_everybody_after_load(connection, is_running)
+            connection, settings.identity.collisions, people=everybody_after_load(connection, is_running)
         )
-        due = _due_after_load(connection, is_running=is_running)
-        again = 0
+        due = due_after_load(connection, is_running=is_running)
+        again = looked_at = 0
         classes = held_classes(settings.identity)
         answers = _Answers(connection, plan, read_forms)
         while page := list(islice(due, LOOKED_AT)):
-            again += _count(plan, page, classes, collisions, answers)
+            counted = _count(plan, page, classes, collisions, answers)
+            again, looked_at = again + counted.again, looked_at + counted.all
         if _have_keys_moved(connection, plan.holds[MOVED_KEY]) or is_mass_change(
             again=again, accepted=accepted_total(connection), max_share=settings.run.max_changed_share
         ):
             plan.stops = "mass_change"
+        elif _is_first(connection, settings) and (looked_at or _are_held_by_forms(connection)):
+            _ask_whether_it_is_full(plan, count)
     wanted = settings.destination
     plan.tokens = plan.creates + plan.updates
     if settings.run.max_writes:
@@ -127,26 +135,6 @@ def make_plan(
     plan.seconds = max(0.0, plan.tokens - wanted.burst * wanted.share) / (wanted.rate * wanted.share)
     plan.finish_at = now + plan.seconds
     return plan
-
-
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """A contact that would be due: what the holds and the changed fields depend on.
-
-    `before`: what was last accepted; `known`: what was last seen applied, else `before`.
-    """
-
-    suspect: Suspect = field(repr=False)
-    identity: IdentityClass
-    content: bytes = field(repr=False)
-    before: bytes | None = field(repr=False)
-    known: bytes | None = field(repr=False)
-    was_accepted: bool
-    is_missing: bool
-    is_in_doubt: bool
-    doubted: IdentityClass | None
-    is_released: bool
-    has_dead_id: bool
 
 
 class _Answers:
@@ -182,14 +170,21 @@ class _Answers:
         return Faults(forms_from_json(kept[0].content))
 
 
+class _LookedAt(NamedTuple):
+    """Contacts that the store alone does not hold; of these, those that were accepted before."""
+
+    all: int
+    again: int
+
+
 def _count(
     plan: Plan,
-    page: list[_Due],
+    page: list[Due],
     classes: dict[IdentityClass, str],
     collisions: Collisions,
     answers: _Answers,
-) -> int:
-    """Count due contacts; return how many were accepted before and would be sent again.
+) -> _LookedAt:
+    """Count due contacts; return whom a sync reads about before it sends.
 
     A sync looks for a mass change before it holds those about whom reading may say more.
     """
@@ -199,10 +194,11 @@ def _count(
         for due, reason in zip(page, reasons, strict=True)
         if reason is None and due.identity is not IdentityClass.CONFIRMED and not due.is_released
     )
-    again = 0
+    again = looked_at = 0
     for due, early in zip(page, reasons, strict=True):
         reason = early
         if early is None:
+            looked_at += 1
             again += due.was_accepted
             reason = COLLIDES if due.suspect.key in colliding else _claim_reason(due, classes)
             if reason is None and not due.is_released:
@@ -216,10 +212,10 @@ def _count(
                 plan.fields.update(differing_fields(orjson.loads(due.before), orjson.loads(due.content)))
         else:
             plan.creates += 1
-    return again
+    return _LookedAt(looked_at, again)
 
 
-def _hold_reason(due: _Due, classes: dict[IdentityClass, str]) -> str | None:
+def _hold_reason(due: Due, classes: dict[IdentityClass, str]) -> str | None:
     """Return why a sync holds a contact whatever reading may show."""
     if due.is_released:
         return DEAD_ID if due.has_dead_id else None
@@ -234,17 +230,40 @@ def _hold_reason(due: _Due, classes: dict[IdentityClass, str]) -> str | None:
     return None if due.identity is IdentityClass.UNPROVEN else classes.get(due.identity)
 
 
-def _claim_reason(due: _Due, classes: dict[IdentityClass, str]) -> str | None:
+def _claim_reason(due: Due, classes: dict[IdentityClass, str]) -> str | None:
     """Return why a contact is held whose id the source claims, unless a read proves it."""
     is_claim = due.identity is IdentityClass.UNPROVEN and not due.is_released
     return classes.get(due.identity) if is_claim else None
+
+
+def _is_first(connection: Connection, settings: Settings) -> bool:
+    """Say whether a sync refuses to send anything into a space that holds people."""
+    return settings.identity.existing == "adopt" and not is_begun(connection)
+
+
+def _are_held_by_forms(connection: Connection) -> bool:
+    """Say whether somebody is held for an answer, so that a sync reads although nothing is due."""
+    return bool(
+        connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM contacts c WHERE problem_hash = content_hash AND problem = 'held' "
+            f"AND substr(problem_reason, 1, ?) = ? AND {NOT_STAGED})",
+            (len(WOULD_BE_DROPPED), WOULD_BE_DROPPED),
+        ).fetchone()[0]
+    )
+
+
+def _ask_whether_it_is_full(plan: Plan, count: Callable[[], int | None]) -> None:
+    plan.in_space = count()
+    plan.space = "unknown" if plan.in_space is None else "counted"
+    if plan.in_space:
+        plan.stops = "full_space"
 
 
 def _have_keys_moved(connection: Connection, found: int) -> bool:
     """Say whether the keys of so many contacts name another person, with those held for it before."""
     before = connection.execute(
         "SELECT count(*) FROM contacts c WHERE problem_hash = content_hash AND problem = 'held' "
-        f"AND problem_reason = ? AND {_NOT_STAGED}",
+        f"AND problem_reason = ? AND {NOT_STAGED}",
         (MOVED_KEY,),
     ).fetchone()[0]
     with_ids = connection.execute("SELECT count(*) FROM contacts WHERE remote_id IS NOT NULL").fetchone()[0]
@@ -263,100 +282,3 @@ def _gather(connection: Connection, opened: OpenedSource) -> LoadReport:
     finish_staging(staging, report, opened)
     refuse_file(report, opened, rows_of_last_load(connection), allow_shrink=False)
     return report
-
-
-def _killed_with_it(is_running: bool) -> str:
-    """Return the SQL condition of those that a killed run may have sent: in doubt once a sync has begun."""
-    return "0" if is_running else f"c.n IN (SELECT n FROM ({MAY_BE_SENT}))"
-
-
-def _everybody_after_load(connection: Connection, is_running: bool) -> tuple[str, str]:
-    """Return who would be stored after the load, as `Collisions` asks for them."""
-    for column in ("mail", "name"):
-        connection.execute(f"CREATE INDEX staged_{column} ON staged ({column}) WHERE {column} <> ''")
-    killed = _killed_with_it(is_running)
-    has_id = "c.remote_id IS NOT NULL AS has_id"
-    was_accepted = f"(c.accepted_at IS NOT NULL OR c.in_doubt = 1 OR {killed}) AS was_accepted"
-    stored = (
-        f"SELECT c.key, c.mail, c.name, c.content, {has_id}, {was_accepted}, "
-        "coalesce((SELECT p.missing FROM presence p WHERE p.n = c.n), c.missing) = 1 "
-        f"AND (c.released_hash IS NOT c.content_hash OR {killed}) AS is_gone "
-        f"FROM contacts c WHERE {_NOT_STAGED}"
-    )
-    staged = (
-        f"SELECT s.key, s.mail, s.name, s.content, {has_id}, {was_accepted}, 0 AS is_gone "
-        "FROM staged s LEFT JOIN contacts c ON c.n = s.contact"
-    )
-    return stored, staged
-
-
-def _due_after_load(connection: Connection, *, is_running: bool) -> Iterator[_Due]:
-    """Yield what would be due: staged rows that differ from the accepted content, and the rest of the due.
-
-    Intents that a killed run left open will be in doubt once a sync has opened the store.
-    """
-    killed_with_it = _killed_with_it(is_running)
-    in_doubt = f"(c.in_doubt = 1 OR {killed_with_it})"
-    doubted = "(SELECT unknown_identity FROM intents i WHERE i.n = c.n)"
-    if not is_running:
-        doubted = (
-            f"(SELECT CASE WHEN open = 1 THEN {WEAKEST} ELSE unknown_identity END "
-            "FROM intents i WHERE i.n = c.n)"
-        )
-    staged = (
-        "SELECT s.n, s.identity, s.content, c.accepted_hash, c.accepted, c.content, c.content_hash, 0, "
-        f"{in_doubt}, 0, c.remote_id, c.accepted_at, {doubted}, "
-        "s.key, s.mail, s.name, c.applied, c.applied_hash, c.dead_id "
-        "FROM staged s LEFT JOIN contacts c ON c.n = s.contact "
-        f"WHERE s.n > ? AND (c.accepted_hash IS NOT s.content_hash OR {in_doubt}) ORDER BY s.n LIMIT ?"
-    )
-    stored = (
-        "SELECT c.key, c.identity, c.content, c.accepted_hash, c.accepted, c.content, c.content_hash, "
-        "coalesce((SELECT p.missing FROM presence p WHERE p.n = c.n), c.missing), "
-        f"{in_doubt}, c.released_hash IS c.content_hash AND NOT ({killed_with_it}), c.remote_id, "
-        f"c.accepted_at, {doubted}, c.key, c.mail, c.name, c.applied, c.applied_hash, c.dead_id "
-        "FROM contacts c "
-        f"WHERE {{}} AND c.key > ? AND {_NOT_STAGED} ORDER BY c.key LIMIT ?"
-    )
-    returned = (
-        f"problem_hash = content_hash AND problem_reason = '{NO_LONGER}' "
-        f"AND (accepted_hash IS NOT content_hash OR {in_doubt}) "
-        "AND c.n IN (SELECT n FROM presence WHERE missing = 0)"
-    )
-    killed = (
-        "problem_hash IS NOT content_hash AND accepted_hash IS content_hash AND in_doubt = 0 "
-        f"AND {killed_with_it}"
-    )
-    starts: list[tuple[str, int | str]] = [
-        (staged, 0),
-        (stored.format(DUE), ""),
-        (stored.format(returned), ""),
-    ]
-    if not is_running:
-        starts.append((stored.format(killed), ""))
-    for statement, start in starts:
-        after = start
-        while page := connection.execute(statement, (after, PAGE_ROWS)).fetchall():
-            after = page[-1][0]
-            for row in page:
-                yield _due(row)
-
-
-def _due(row: tuple[Any, ...]) -> _Due:
-    _, identity, content, accepted_hash, accepted, stored, stored_hash, missing, in_doubt, released = row[:10]
-    remote_id, accepted_at, doubted, key, mail, name, applied, applied_hash, dead_id = row[10:]
-    before = stored if accepted_hash is not None and accepted_hash == stored_hash else accepted
-    seen = stored if applied is None else applied
-    return _Due(
-        suspect=Suspect(key, mail, name),
-        identity=IdentityClass.CONFIRMED if remote_id is not None else IdentityClass(identity),
-        content=content,
-        before=before,
-        known=before if applied_hash is None else seen,
-        was_accepted=accepted_at is not None,
-        is_missing=bool(missing),
-        is_in_doubt=bool(in_doubt),
-        doubted=None if doubted is None else IdentityClass(doubted),
-        is_released=bool(released),
-        has_dead_id=bool(dead_id),
-    )

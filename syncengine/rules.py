@@ -6,7 +6,7 @@ repeats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from syncengine.qomon.fields import Field, read_values
@@ -145,9 +145,3 @@ def _write_all(write: Write) -> WriteItems:
             write(target, cell)
 
     return write_items
-
-
-def distinct(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sort the answers of one kind and leave out repeats: forms by label before those by id."""
-    ordered = {("id" in e, e.get("label", ""), e.get("id", 0), e["value"]): e for e in entries}
-    return [ordered[place] for place in sorted(ordered)]

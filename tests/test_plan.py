@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import tempfile
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from test_cli_program import Program, sandbox
 from test_store_kit import (
     child,
     claim_due,
@@ -25,21 +28,25 @@ from test_store_kit import (
     write_csv,
 )
 
+from syncengine.cli.guessing import guess
+from syncengine.cli.init import compose
 from syncengine.config import Settings
 from syncengine.errors import ConfigError, SourceError, StoreError
 from syncengine.hashing import canonical, content_hash
 from syncengine.load import load, open_mapped
 from syncengine.model import Receipt, Result
 from syncengine.outcome import NEVER_FOUND
-from syncengine.plan import _everybody_after_load, make_plan
+from syncengine.plan import make_plan
 from syncengine.preflight import have_keys_moved, hold_all, is_mass_change
 from syncengine.problems import COLLIDES, DEAD_ID, MOVED_KEY
+from syncengine.qomon.faults import Faults
 from syncengine.qomon.forms import Form, Forms, Option, forms_to_json
 from syncengine.seen import KeptForms
 from syncengine.store import acts, counting, sending, views
 from syncengine.store.checking import Collisions, Suspect, moved_keys
-from syncengine.store.forms import keep_forms
-from syncengine.store.holding import set_problem
+from syncengine.store.forms import hold_faulty, keep_forms
+from syncengine.store.gathered import everybody_after_load
+from syncengine.store.holding import hold_where, set_problem
 from syncengine.store.lock import RunLock
 from syncengine.store.schema import CRASHES_ALONE
 from syncengine.store.scratch import scratch
@@ -425,6 +432,25 @@ def test_a_plan_compares_a_moved_key_with_what_was_seen_applied(tmp_path: Path) 
         assert make_plan(settings_for(path, source), now=NOW).held == held
 
 
+def test_a_plan_sends_nobody_to_a_dead_id_who_was_released_for_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with opened(path) as store:
+        load_rows(store, [row("A")])
+        send_due(store)
+    _take(path, ("seen", "A", True))
+    _take(path, ("dead", "A"))
+    with opened(path) as store:
+        load_rows(store, [row("A", phone="1")])
+        with store.writing() as connection:
+            hold_where(connection, MOVED_KEY, "1", run=1, now=NOW)
+        assert acts.release(store, ["A"])[0].released
+    plan = make_plan(settings_for(path, None), now=NOW)
+    assert (dict(plan.holds), plan.tokens) == ({DEAD_ID: 1}, 0)
+    assert (
+        _really(path, settings_for(path, write_csv(tmp_path / "s.csv", [row("A", phone="1")])))["held"] == 1
+    )
+
+
 def test_a_plan_counts_a_missing_contact_that_was_released_among_those_to_be_met(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with opened(path) as store:
@@ -455,7 +481,7 @@ def test_a_plan_finds_others_by_indexes(tmp_path: Path) -> None:
     with opened(path) as store:
         load_rows(store, [row("A")])
     with scratch(path) as connection:
-        people = _everybody_after_load(connection, is_running=False)
+        people = everybody_after_load(connection, is_running=False)
         collisions = Collisions(connection, "hold", people=people, cap=1)
         statements: list[str] = []
         connection.set_trace_callback(statements.append)
@@ -504,6 +530,111 @@ def test_a_plan_goes_by_the_kept_forms_when_none_can_be_read_and_says_so(tmp_pat
         keep_forms(store, KeptForms(FORMS.fingerprint, forms_to_json(FORMS)))
         plan = make_plan(settings_for(path, None), now=0.0)
     assert (plan.held, plan.forms, plan.forms_at) == (1, "kept", 1_700_000_000.0)
+
+
+# --- how many contacts the space holds
+
+
+@pytest.fixture(name="first")
+def _first(tmp_path: Path) -> Program:
+    """The program before its first sync, with three people."""
+    program = Program(tmp_path)
+    program.rows(3)
+    (tmp_path / "syncengine.toml").write_text(compose(guess(tmp_path / "members.csv"), "members.csv"))
+    return program
+
+
+def asked(environment: dict[str, str]) -> dict[str, int]:
+    """Return how often each route of a sandbox was asked."""
+    url = environment["SYNCENGINE_DESTINATION_BASE_URL"] + "/_sandbox/stats"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        requests: dict[str, int] = json.loads(answer.read())["requests"]
+    return requests
+
+
+def test_a_plan_of_a_first_sync_into_a_full_space_says_that_it_would_be_refused(first: Program) -> None:
+    with sandbox("--unlimited", "--contacts", "7", "--lag", "0", "--search-lag", "0") as environment:
+        first.environment.update(environment)
+        found = first.ok("plan")
+        assert (found["stops"], found["space"], found["in_space"]) == ("full_space", "counted", 7)
+        assert found["selected"] == 3
+        told = first.run("plan").out
+        assert "It would stop before sending anything (full_space): Qomon already holds 7 contacts" in told
+        assert "syncengine adopt" in told
+        assert 'existing = "match"' in told
+        match = first.ok("plan", "--set", "identity.existing=match")
+        assert (match["stops"], match["space"], match["in_space"]) == (None, None, None)
+        assert asked(environment) == {"kpi": 2}
+        assert first.ok("sync", code=2)["sent"] == 0
+        assert first.ok("sync", "--set", "identity.existing=match")["sent"] == 3
+        assert first.ok("plan")["space"] is None  # it has begun
+        assert asked(environment)["kpi"] == 3
+
+
+def test_a_plan_of_a_first_sync_into_an_empty_space_says_that_nobody_is_there(first: Program) -> None:
+    with sandbox("--unlimited", "--lag", "0", "--search-lag", "0") as environment:
+        first.environment.update(environment)
+        found = first.ok("plan")
+        assert (found["stops"], found["space"], found["in_space"]) == (None, "counted", 0)
+        assert "Qomon holds no contact yet." in first.run("plan").out
+        first.rows("")
+        assert first.ok("plan")["space"] is None  # nothing would be sent, so nothing is asked
+        assert asked(environment) == {"kpi": 2}
+
+
+@pytest.mark.parametrize("why", ["no server", "no key"])
+def test_a_plan_that_cannot_ask_the_space_says_so_and_still_plans(first: Program, why: str) -> None:
+    first.environment["SYNCENGINE_DESTINATION_BASE_URL"] = "http://127.0.0.1:9"
+    if why == "no server":
+        first.environment["QOMON_API_KEY"] = "k"
+    found = first.ok("plan")
+    assert (found["creates"], found["stops"], found["space"], found["in_space"]) == (3, None, "unknown", None)
+    assert "Whether Qomon holds anybody already is not known" in first.run("plan").out
+
+
+def test_a_space_that_gives_no_forms_is_not_asked_for_its_count_too(first: Program) -> None:
+    """Somebody waits for the plan, and an outage is no shorter the second time."""
+    text = (first.folder / "syncengine.toml").read_text()
+    answer = '[fields]\n"custom_fields.Zone" = "zip"\n'
+    (first.folder / "syncengine.toml").write_text(text.replace("[fields]\n", answer))
+    with sandbox("--unlimited") as environment:
+        first.environment.update(environment | {"QOMON_API_KEY": "wrong"})
+        found = first.ok("plan")
+        assert (found["forms"], found["space"]) == ("unknown", "unknown")
+        assert asked(environment) == {"forms": 1}
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("due", ("counted", 4, "full_space")),
+        ("held by forms", ("counted", 4, "full_space")),
+        ("held by the store alone", (None, None, None)),
+        ("in doubt", (None, None, None)),
+        ("adopted", (None, None, None)),
+    ],
+)
+def test_a_plan_asks_the_space_when_the_sync_would(
+    tmp_path: Path, case: str, expected: tuple[str | None, int | None, str | None]
+) -> None:
+    path = tmp_path / "state.db"
+    with opened(path) as store:
+        match case:
+            case "held by the store alone":
+                sending.put(store, [("A", {"mail": "a@example.org"})])
+            case "held by forms":
+                sending.put(store, [("A", tier("A", "Gold"))])
+                keep_forms(store, KeptForms(FORMS.fingerprint, forms_to_json(FORMS)))
+                hold_faulty(store, Faults(FORMS).of, run=1)
+            case _:
+                sending.put(store, [("A", person("A"))])
+        if case == "in doubt":
+            send_due(store, Result.UNKNOWN)
+        if case == "adopted":
+            with store.writing() as connection:
+                connection.execute("UPDATE space SET adopted_at = 1")
+    plan = make_plan(settings_for(path, None), now=0.0, count=lambda: 4)
+    assert (plan.space, plan.in_space, plan.stops) == expected
 
 
 def test_a_plan_without_answers_asks_for_no_forms(tmp_path: Path) -> None:

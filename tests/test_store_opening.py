@@ -8,6 +8,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,11 @@ from test_store_kit import (
 
 from syncengine.errors import ConfigError, StoreError
 from syncengine.model import Result
-from syncengine.store import acts, driver, sending, views
+from syncengine.problems import DEAD_ID, DROPPED
+from syncengine.store import acts, driver, holding, sending, views
 from syncengine.store.driver import has_wal_fix, open_for_reading, sqlite3
 from syncengine.store.lock import RunLock, lock_path
+from syncengine.store.schema import migrations
 from syncengine.store.store import Store
 
 
@@ -175,6 +178,43 @@ def test_a_file_that_is_no_sound_state_store_is_refused_and_left_as_it_is(
     assert path.stat().st_mode == mode
     wal = path.with_name("state.db-wal")
     assert not wal.exists() or wal.stat().st_size == 0
+
+
+def test_a_store_of_before_dead_ids_were_kept_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.db"
+    with monkeypatch.context() as patched:
+        old = partial(type(migrations).apply, migrations, stop_before="m004_unseen")
+        patched.setattr(migrations, "apply", old)
+        with opened(path) as store:
+            sending.put(store, [(key, person(key)) for key in "ABCD"])
+            with store.writing() as connection:
+                connection.execute(
+                    "UPDATE contacts SET accepted_hash = content_hash, accepted_at = 1, accepted_date = 1"
+                )
+                connection.execute(
+                    "UPDATE contacts SET remote_id = n, identity = 5, applied_hash = content_hash, "
+                    "problem = 'dropped', problem_hash = content_hash, problem_reason = CASE key "
+                    "WHEN 'A' THEN ? ELSE ? END WHERE key IN ('A', 'B')",
+                    (DEAD_ID, DROPPED),
+                )
+                connection.execute("UPDATE contacts SET awaiting = 1 WHERE key = 'C'")
+            with pytest.raises(sqlite3.OperationalError, match="no such column"):
+                store.connection.execute("SELECT dead_id FROM contacts")
+    with opened(path) as store:
+        sending.put(store, [(key, person(key, phone="1")) for key in "ABC"])
+        assert holding.hold_dead_ids(store, run=1) == 1
+        assert contents(store, "dead_id, unseen, problem_reason") == {
+            "A": (1, None, DEAD_ID),
+            "B": (0, None, None),
+            "C": (0, None, None),
+            "D": (0, None, None),
+        }
+        assert send_due(store) == 2
+        assert counts_of(load_rows(store, [row("D")])) == {"read": 1, "unchanged": 1}
+        assert acts.rematch(store, ["A"])[0].rematched
+        assert due_keys(store) == ["A"]
 
 
 def test_a_missing_folder_and_a_missing_store_are_said_plainly(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,9 +15,14 @@ from syncengine.errors import ConfigError, DestinationError
 from syncengine.problems import MOVED_KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from syncengine.config import Settings
+    from syncengine.qomon import QomonClient
     from syncengine.qomon.forms import Forms
 
 FIELDS_LISTED = 12
+T = TypeVar("T")
 
 
 @click.command(short_help="What a sync would do now, and when it would end; sends nothing.")
@@ -29,17 +34,37 @@ def plan(call: Call, *, no_load: bool) -> int:
 
     from syncengine.plan import make_plan  # noqa: PLC0415 - not needed for --help
 
-    def read_forms() -> Forms | None:
-        from syncengine.cli.asking import ask  # noqa: PLC0415 - needed only when somebody answers a form
-
-        try:
-            return ask(settings, lambda client: client.forms())
-        except (ConfigError, DestinationError):
-            return None
-
-    found = make_plan(settings, load=not no_load, now=time.time(), read_forms=read_forms).as_json()
+    qomon = _Qomon(settings)
+    found = make_plan(
+        settings, load=not no_load, now=time.time(), read_forms=qomon.forms, count=qomon.count
+    ).as_json()
     rate = settings.destination.rate * settings.destination.share
     return call.show(found, lambda page: write_plan(page, found, rate))
+
+
+class _Qomon:
+    """Answers what a plan asks of the space, None when it cannot be asked; it is not waited for twice."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._is_silent = False
+
+    def forms(self) -> Forms | None:
+        return self._ask(lambda client: client.forms())
+
+    def count(self) -> int | None:
+        return self._ask(lambda client: client.count())
+
+    def _ask(self, work: Callable[[QomonClient], Awaitable[T]]) -> T | None:
+        from syncengine.cli.asking import ask  # noqa: PLC0415 - most plans ask nothing
+
+        if self._is_silent:
+            return None
+        try:
+            return ask(self._settings, work)
+        except (ConfigError, DestinationError):
+            self._is_silent = True
+            return None
 
 
 def write_plan(page: Page, found: dict[str, Any], rate: float) -> None:
@@ -53,8 +78,9 @@ def write_plan(page: Page, found: dict[str, Any], rate: float) -> None:
     if found["load"]:
         page.line(f"Source: {plural(found['load']['read'], 'row')} would be loaded")
         write_counts(page, found["load"])
-    if note := _forms(found):
-        page.line(note)
+    for note in (_space(found), _forms(found)):
+        if note:
+            page.line(note)
     page.line("To send:")
     page.fact("never sent before", number(found["creates"]))
     page.fact("sent before, changed", number(found["updates"]))
@@ -70,6 +96,12 @@ def write_plan(page: Page, found: dict[str, Any], rate: float) -> None:
 
 def _why_it_stops(found: dict[str, Any]) -> str:
     told = f"It would stop before sending anything ({found['stops']}): "
+    if found["stops"] == "full_space":
+        return (
+            f"{told}Qomon already holds {plural(found['in_space'], 'contact')} that syncengine has not "
+            "matched with the source. Two ways on: syncengine adopt finds who is whom and sends nothing; or "
+            '[identity] existing = "match" lets Qomon match by mail and names, and overwrite'
+        )
     most = "most of the contacts accepted so far would be sent again"
     if moved := found["holds"].get(MOVED_KEY):
         return (
@@ -77,6 +109,16 @@ def _why_it_stops(found: dict[str, Any]) -> str:
             f"renumbered, or {most}. syncengine sync --allow-mass-change overrides the latter alone"
         )
     return f"{told}{most}. If that is meant: syncengine sync --allow-mass-change"
+
+
+def _space(found: dict[str, Any]) -> str:
+    """Say whether a first sync would find the space empty, as far as that is known."""
+    if found.get("space") == "unknown":
+        return (
+            "Whether Qomon holds anybody already is not known: it could not be asked. Into a space that "
+            "does, a first sync sends nothing. syncengine doctor says why."
+        )
+    return "Qomon holds no contact yet." if found.get("in_space") == 0 else ""
 
 
 def _forms(found: dict[str, Any]) -> str:

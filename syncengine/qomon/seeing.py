@@ -79,11 +79,6 @@ def differences(
     return found
 
 
-def is_lost(difference: Difference) -> bool:
-    """Say whether nothing is seen where something was sent."""
-    return bool(difference.sent) and not difference.seen
-
-
 def is_multiple(forms: Forms) -> Callable[[str, Mapping[str, Any]], bool]:
     """Return the function from kind and answer to whether its form can have several; False if not known."""
 

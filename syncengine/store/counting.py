@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from syncengine.store.driver import Connection
 from syncengine.store.forms import needs_forms
 from syncengine.store.schema import AWAITING, DUE, OPEN_PROBLEM
 from syncengine.store.store import Store
@@ -62,10 +63,15 @@ def needs_reading(store: Store, *, verify: bool) -> bool:
 def has_begun(store: Store) -> bool:
     """Say whether the space was adopted, or anything ever accepted, or may have been."""
     with store.reading() as connection:
-        begun = connection.execute(
-            "SELECT adopted_at IS NOT NULL OR EXISTS (SELECT 1 FROM intents) FROM space"
-        ).fetchone()[0]
-        return bool(begun) or accepted_total(connection) > 0
+        return is_begun(connection)
+
+
+def is_begun(connection: Connection) -> bool:
+    """Say the same of the store of a connection."""
+    begun = connection.execute(
+        "SELECT adopted_at IS NOT NULL OR EXISTS (SELECT 1 FROM intents) FROM space"
+    ).fetchone()[0]
+    return bool(begun) or accepted_total(connection) > 0
 
 
 def run_counts(store: Store, *, run: int) -> RunCounts:

@@ -284,17 +284,15 @@ def _keep_unseen(connection: Connection, accepted: Iterable[Receipt]) -> None:
     """Keep of earlier accepted contents, which no read has shown, what these do not carry."""
     by_contact = {receipt.change.n: receipt.change for receipt in accepted}
     rows = connection.execute(
-        "SELECT c.n, c.accepted_hash, coalesce(c.accepted, c.content), c.unseen FROM json_each(?) j "
+        "SELECT c.n, coalesce(c.accepted, c.content), c.unseen FROM json_each(?) j "
         "CROSS JOIN contacts c ON c.n = j.value WHERE c.awaiting = 1",
         (orjson.dumps(list(by_contact)).decode(),),
     ).fetchall()
     left = []
-    for n, earlier_hash, earlier, unseen in rows:
-        change = by_contact[n]
-        if earlier_hash != change.content_hash:
-            both = united(orjson.loads(unseen or b"{}"), orjson.loads(earlier))
-            not_carried = kept(both, orjson.loads(change.content), lambda _kind, _entry: True)
-            left.append((canonical(not_carried) if not_carried else None, n))
+    for n, earlier, unseen in rows:
+        both = united(orjson.loads(unseen or b"{}"), orjson.loads(earlier))
+        not_carried = kept(both, orjson.loads(by_contact[n].content), lambda _kind, _entry: True)
+        left.append((canonical(not_carried) if not_carried else None, n))
     connection.executemany("UPDATE contacts SET unseen = ? WHERE n = ?", left)
 
 

@@ -299,9 +299,10 @@ async def test_whoever_can_be_asked_for_in_no_way_is_told_and_the_others_are_fou
 async def test_a_search_too_wide_to_be_shown_is_divided_and_only_that_one() -> None:
     async with ground() as g:
         crowd = [{"mail": f"info.{n}@wide.example", "surname": f"Breit{n}"} for n in range(1_100)]
-        await g.put(*crowd)
-        ids = await g.put(*(person(n, mail=f"P{n}@canary.example") for n in range(50)))
-        await g.put(*crowd)  # on the first page there is no room for them, whatever its order
+        few = [person(n, mail=f"P{n}@canary.example") for n in range(50)]
+        # In one instant, as the pages of the crowd cost by how it is spread; on the first page there is no
+        # room for the few, whatever its order.
+        ids = (await g.put(*crowd, *few, *crowd))[len(crowd) : len(crowd) + len(few)]
         wide = {"mail": "INFO@wide.example", "surname": "Niemand"}
         g.paid()
         bare = [{"mail": f"p{n}@canary.example"} for n in range(49)]

@@ -34,6 +34,7 @@ from syncengine.store import acts, driver, holding, sending, views
 from syncengine.store.driver import has_wal_fix, open_for_reading, sqlite3
 from syncengine.store.lock import RunLock, lock_path
 from syncengine.store.schema import migrations
+from syncengine.store.scratch import scratch
 from syncengine.store.store import Store
 
 
@@ -202,6 +203,11 @@ def test_a_store_of_before_dead_ids_were_kept_is_brought_up_to_date(
                 connection.execute("UPDATE contacts SET awaiting = 1 WHERE key = 'C'")
             with pytest.raises(sqlite3.OperationalError, match="no such column"):
                 store.connection.execute("SELECT dead_id FROM contacts")
+    with (
+        pytest.raises(StoreError, match=r"state\.db: was written by an older.* run syncengine load"),
+        scratch(path),
+    ):
+        pass
     with opened(path) as store:
         sending.put(store, [(key, person(key, phone="1")) for key in "ABC"])
         assert holding.hold_dead_ids(store, run=1) == 1

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlite_utils.utils
+from sqlite_utils import Database
 
 from syncengine.errors import StoreError
 
@@ -163,3 +164,8 @@ def _connect(path: Path, mode: str) -> Connection:
     )
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
+
+
+def database_of(connection: Connection) -> Database:
+    """Return a connection as what migrations are applied to."""
+    return Database(connection, execute_plugins=False, recursive_triggers=False)

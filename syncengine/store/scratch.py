@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from secrets import token_hex
 from urllib.parse import quote
 
-from sqlite_utils import Database
-
+from syncengine.errors import StoreError
 from syncengine.hashing import HASH_VERSION
-from syncengine.store.driver import Connection, open_for_reading, sqlite3, translating
+from syncengine.store.driver import Connection, database_of, open_for_reading, sqlite3, translating
 from syncengine.store.file import create
 from syncengine.store.schema import STAGING, migrations
 
@@ -27,7 +26,12 @@ def scratch(path: Path) -> Iterator[Connection]:
     store, because it holds the same people's data.
     """
     if path.exists():
-        open_for_reading(path).close()  # is it a state store?
+        with closing(open_for_reading(path)) as state, translating(path):
+            if migrations.pending(database_of(state)):
+                raise StoreError(
+                    f"{path}: was written by an older syncengine; run syncengine load once, which brings it "
+                    "up to date, then plan again"
+                )
     connection = _open_scratch(path.with_name(f"{path.name}.plan-{token_hex(8)}"))
     try:
         with translating(path):
@@ -36,7 +40,7 @@ def scratch(path: Path) -> Iterator[Connection]:
                 for statement in STAGING:
                     connection.execute(statement)
             else:
-                migrations.apply(Database(connection, execute_plugins=False, recursive_triggers=False))
+                migrations.apply(database_of(connection))
                 connection.execute(
                     "INSERT INTO space (only, secret, hash_version) VALUES (1, zeroblob(32), ?)",
                     (HASH_VERSION,),

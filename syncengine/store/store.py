@@ -25,6 +25,7 @@ from syncengine.store.driver import (
     APPLICATION_ID,
     Connection,
     check_kind,
+    database_of,
     journal_mode,
     leave_journal,
     open_for_writing,
@@ -254,7 +255,7 @@ class Store:
         try:
             with translating(path):
                 check_kind(self.connection, path)
-                database = _database(self.connection)
+                database = database_of(self.connection)
                 self._check_schema(database)
                 make_private(path)
                 set_journal(self.connection, path)
@@ -331,10 +332,6 @@ def journal_in_use(connection: Connection | None = None) -> dict[str, str]:
     }
 
 
-def _database(connection: Connection) -> Database:
-    return Database(connection, execute_plugins=False, recursive_triggers=False)
-
-
 def _build(path: Path) -> None:
     """Make a new state store beside `path` and put it there whole, so that no half-made file is ever met."""
     for file in side_files(path):
@@ -350,7 +347,7 @@ def _build(path: Path) -> None:
         with translating(draft):
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute("BEGIN IMMEDIATE")
-            migrations.apply(_database(connection))
+            migrations.apply(database_of(connection))
             connection.execute(
                 "INSERT INTO space (only, secret, hash_version) VALUES (1, ?, ?)",
                 (secrets.token_bytes(32), HASH_VERSION),

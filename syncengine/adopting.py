@@ -72,25 +72,27 @@ class Adopting:
             if self._gathered is not None:
                 await self._at(self._gathered)
             if not dry_run:
-                await self._at(
-                    adoption.take_effect, self._store, run=report.run, date=self._clock.wall() - self._ahead
-                )
-            else:
-                await self._at(adoption.drop, self._store)
+                date = self._clock.wall() - self._ahead
+                await self._at(adoption.take_effect, self._store, run=report.run, date=date, is_whole=True)
+        if dry_run:
+            await self._at(adoption.drop, self._store)
 
     async def _adopt(self, report: AdoptReport, space: Space) -> None:
         if await self._at(needs_forms, self._store, verify=True):
             await self._at(keep_forms, self._store, await space.read_forms())
         begun = await self._at(adoption.begin, self._store)
-        matches = await self._at(adoption.matches_of, self._store, space)
+        matches = await self._at(adoption.matches_of, self._store, space, claims=True)
         await self._read(report, space, matches, begun.read_up_to)
-        if begun.since is not None:
-            await self._look_up_changed(space, matches, begun.since)
+        if begun.since is not None and not await self._look_up_changed(space, matches, begun.since):
+            await self._at(adoption.drop, self._store)  # then everybody is read anew
+            await self._at(adoption.begin, self._store)
+            report.contacts = report.known = 0
+            await self._read(report, space, matches, None)
         self._ahead = space.clock_difference
         await self._at(adoption.choose, self._store)
         found = await self._at(adoption.count, self._store)
         report.equal, report.different, report.ambiguous = found.equal, found.different, found.ambiguous
-        report.absent, report.strangers = found.absent, found.strangers
+        report.absent, report.unproven, report.strangers = found.absent, found.unproven, found.strangers
         report.fields = dict(found.fields.most_common())
         report.is_whole = True
 
@@ -126,12 +128,18 @@ class Adopting:
         report.known += known
         self._progress.read = report.contacts
 
-    async def _look_up_changed(self, space: Space, matches: Matches, since: float) -> None:
-        """Look up whoever was loaded since the adoption was begun: earlier pages were not compared."""
+    async def _look_up_changed(self, space: Space, matches: Matches, since: float) -> bool:
+        """Look up whoever was loaded since the adoption was begun: earlier pages were not compared.
+
+        Returns whether all of them could be looked for.
+        """
         after = 0
         while page := await self._at(
             adoption.changed_since, self._store, since, after=after, limit=LOOKED_UP
         ):
             after = page[-1][0]
             found = await space.look_up([wanted for _, wanted in page])
+            if found.refused:
+                return False
             await self._at(adoption.note_page, self._store, matches, found.seen, read_up_to=None)
+        return True

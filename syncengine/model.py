@@ -133,7 +133,8 @@ class AdoptReport:
 
     `contacts`: of the space, read in this run; `known`: of these, whose id was known before; `strangers`:
     those that are nobody's in the source. `equal`, `different`, `ambiguous`, `absent` (not there): of those
-    never sent before, found so; `fields`: how many of the different ones differ in each field.
+    never sent before, found so; `unproven`: whose claimed id is nobody of that mail or surname; `fields`: how
+    many of the different ones differ in each field.
     `is_whole`: everybody was read.
     """
 
@@ -155,6 +156,7 @@ class AdoptReport:
     different: int = 0
     ambiguous: int = 0
     absent: int = 0
+    unproven: int = 0
     strangers: int = 0
     fields: dict[str, int] = field(default_factory=dict)
     problems_open: int = 0

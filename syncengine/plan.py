@@ -21,6 +21,7 @@ from syncengine.load import LoadReport, OpenedSource, batches, finish_staging, o
 from syncengine.outcome import NEVER_FOUND
 from syncengine.preflight import have_keys_moved, held_classes, is_mass_change
 from syncengine.problems import (
+    AMBIGUOUS,
     COLLIDES,
     DEAD_ID,
     MAY_HAVE_BEEN_CREATED,
@@ -225,6 +226,8 @@ def _hold_reason(due: Due, classes: dict[IdentityClass, str]) -> str | None:
         return MAY_HAVE_BEEN_CREATED
     if due.has_dead_id:
         return DEAD_ID
+    if due.is_ambiguous:
+        return AMBIGUOUS
     if due.identity is IdentityClass.CONFIRMED and due.known is not None:
         return MOVED_KEY if names_another(orjson.loads(due.known), orjson.loads(due.content)) else None
     return None if due.identity is IdentityClass.UNPROVEN else classes.get(due.identity)

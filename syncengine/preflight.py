@@ -11,10 +11,10 @@ from syncengine.config import Settings
 from syncengine.errors import ConfigError
 from syncengine.identity import IdentityClass, identify
 from syncengine.outcome import NEVER_FOUND, NOT_FOUND_AGAIN
-from syncengine.problems import HOLD_REASONS, IDENTITY_CHANGED
+from syncengine.problems import AMBIGUOUS, HOLD_REASONS, IDENTITY_CHANGED
 from syncengine.sections import IdentitySettings
 from syncengine.seen import Near, Space, Wanted
-from syncengine.store.adoption import hold_ambiguous
+from syncengine.store import adoption
 from syncengine.store.checking import changed_identities, hold, hold_collisions, hold_moved_keys
 from syncengine.store.counting import has_begun
 from syncengine.store.forms import hold_faulty, keep_forms, needs_forms
@@ -76,7 +76,7 @@ def hold_all(
     else:
         hold_collisions(store, identity.collisions, run=run, keys=keys)
     hold_doubtful(store, not_found_again, run=run)
-    hold_ambiguous(store, run=run)
+    adoption.hold_ambiguous(store, run=run)
     hold_without_identity(store, classes, run=run)
     hold_dead_ids(store, run=run)
     hold_moved_keys(store, run=run, keys=keys)
@@ -107,6 +107,7 @@ class Preflight:
         await self._prove_ids()
         await self._find_by_accepted_identity()
         await self._read_forms()
+        await self._find_newcomers()
         await self._at(self.hold)
         await self._at(hold_faulty, self._store, self._space.faults, run=self._run)
 
@@ -170,6 +171,25 @@ class Preflight:
                 if (one := seen.get(claim.wanted.id or 0)) is not None and claim.agrees(one)
             ]
             await self._at(learn_ids, self._store, proven)
+
+    async def _find_newcomers(self) -> None:
+        """Find whom of an adopted space contacts never sent before may be, rather than let Qomon match them.
+
+        Looked for are those of whom somebody there has the mail or the names. Whoever is found for certain is
+        sent by id from now on, or not at all when it is equal; the others are held.
+        """
+        after = ""
+        matches = await self._at(adoption.matches_of, self._store, self._space, claims=False)
+        while page := await self._at(adoption.newcomers, self._store, after, LOOKED_UP):
+            after = page[-1].key
+            looked = await self._space.look_up([newcomer.wanted for newcomer in page])
+            await self._at(adoption.note_page, self._store, matches, looked.seen, read_up_to=None)
+            refused = [page[place].n for place in looked.refused]
+            await self._at(hold, self._store, refused, AMBIGUOUS, run=self._run)
+        if after:
+            date = self._store.now() - self._space.clock_difference
+            await self._at(adoption.choose, self._store)
+            await self._at(adoption.take_effect, self._store, run=self._run, date=date, is_whole=False)
 
     async def _find_by_accepted_identity(self) -> None:
         """Find contacts whose identity changed before their id was known by what they were accepted with."""

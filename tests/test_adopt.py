@@ -10,7 +10,9 @@ import pytest
 from test_engine_world import SURNAME, World, person, world
 
 from syncengine.engine import AdoptOptions
+from syncengine.errors import StoreError
 from syncengine.model import AdoptReport
+from syncengine.plan import make_plan
 from syncengine.problems import AMBIGUOUS
 
 FULL = {"existing": "adopt"}
@@ -164,11 +166,94 @@ async def test_a_claimed_id_is_taken_when_mail_or_surname_agree(full: World) -> 
     ids = {contact["mail"]: contact["id"] for contact in await full.contacts()}
     right, wrong = ids["p1@canary.example"], ids["p2@canary.example"]
     full.write([person(1, qomon_id=right, mail="new@canary.example"), person(3, qomon_id=wrong)])
-    await adopt(full)
+    report = await adopt(full)
+    assert (report.equal + report.different, report.unproven, report.absent) == (1, 1, 0)
     assert full.sql("SELECT key, remote_id FROM contacts ORDER BY key") == [
         ("m00001", right),
         ("m00003", None),
     ]
+
+
+async def test_a_newcomer_who_is_in_qomon_already_is_found_and_updated_by_id(full: World) -> None:
+    here = [member(1), member(2), member(3)]
+    await populate(full, here)
+    await join(full, here[2])
+    full.write(here[:1])
+    assert (await adopt(full)).strangers == 3
+    full.write([here[0], here[1] | {"mobile": "+33655555555"}, here[2], member(9)])
+    report = await full.sync()
+    sent = {entry["data"].get("firstname"): sorted(entry["data"]) for entry in full.last}
+    assert sent.pop(None) == ["id", "mobile"]
+    assert list(sent) == ["Vorname9"]
+    assert (report.sent, report.held, report.exit) == (2, 1, 3)
+    assert full.sql("SELECT key FROM contacts WHERE problem_reason = ?", AMBIGUOUS) == [("m00003",)]
+    assert len(await full.contacts()) == 5
+    assert (await full.sync()).sent == 0
+
+
+async def test_an_equal_newcomer_is_not_sent_at_all(full: World) -> None:
+    await populate(full, [member(1), member(2)])
+    full.write([member(1)])
+    await adopt(full)
+    full.write([member(1), member(2)])
+    report = await full.sync()
+    assert (report.outcome, report.sent) == ("done", 0)
+    assert full.sql("SELECT count(*) FROM contacts WHERE confirmed_hash = content_hash") == [(2,)]
+
+
+async def test_a_repeated_dry_run_keeps_the_ambiguous_held(full: World) -> None:
+    twin = member(1)
+    await populate(full, [twin])
+    await join(full, twin)
+    full.write([twin])
+    await adopt(full)
+    await adopt(full, dry_run=True)
+    full.write([twin | {"mobile": "+33600000000"}])
+    assert (await full.sync()).sent == 0
+
+
+async def test_whoever_was_ambiguous_and_is_gone_from_qomon_is_sent_as_new(full: World) -> None:
+    twin = member(1)
+    await populate(full, [twin])
+    await join(full, twin)
+    full.write([twin])
+    await adopt(full)
+    for contact in await full.contacts():
+        await full.client.send("POST", "/_sandbox/staff", {"act": "delete", "id": contact["id"]})
+    report = await adopt(full)
+    assert (report.absent, report.ambiguous, report.problems_open) == (1, 0, 0)
+    assert (await full.sync()).confirmed == 1
+
+
+async def test_a_plan_holds_the_ambiguous_as_the_sync_does(full: World) -> None:
+    twin = member(1)
+    await populate(full, [twin])
+    await join(full, twin)
+    full.write([twin])
+    await adopt(full)
+    full.write([twin | {"mobile": "+33600000000"}])
+    plan = await asyncio.to_thread(make_plan, full.settings(), now=0.0)
+    assert (plan.holds, plan.creates) == ({AMBIGUOUS: 1}, 0)
+    assert (await full.sync()).held == 1
+
+
+async def test_an_id_learned_while_an_adoption_lay_unfinished_is_nobody_elses(full: World) -> None:
+    here = member(1)
+    await populate(full, [here])
+    full.write([here, here | {"member_id": "n00001"}])
+
+    def fail(_: object) -> None:
+        raise StoreError("no room")
+
+    async with full.engine() as engine:
+        ended = await engine.adopt(gathered=fail)
+    assert (ended.reason, ended.exit) == ("store", 1)
+    await full.history()
+    full.identity = {"existing": "match", "collisions": "first"}
+    assert (await full.sync()).confirmed == 1
+    report = await adopt(full)
+    assert (report.reason, report.equal, report.absent) == (None, 0, 1)
+    assert full.sql("SELECT count(*) FROM contacts WHERE remote_id IS NOT NULL") == [(1,)]
 
 
 async def test_a_dry_run_shows_it_and_changes_nothing(full: World) -> None:

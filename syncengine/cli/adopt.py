@@ -138,6 +138,10 @@ def _write_found(page: Page, report: dict[str, Any]) -> None:
         ("absent", "not in Qomon: sent as new"),
     ):
         page.fact(name, number(report[name]), meaning if report[name] else "")
+    if report["unproven"]:
+        page.fact(
+            "unproven", number(report["unproven"]), "claim an id that is not theirs: held at the next sync"
+        )
     if report["fields"]:
         page.line("Fields that differ:")
         for name, count in list(report["fields"].items())[:FIELDS_LISTED]:

@@ -19,7 +19,7 @@ from syncengine.problems import AMBIGUOUS
 from syncengine.seen import Seen, Space, Wanted
 from syncengine.store.driver import Connection
 from syncengine.store.holding import close_problems, set_problem
-from syncengine.store.matches import SINGLE, Matches, keep_the_surest
+from syncengine.store.matches import SINGLE, Matches, keep_the_surest, match_digest
 from syncengine.store.notes import note_digests
 from syncengine.store.schema import DUE, UNKNOWN_TO_QOMON
 from syncengine.store.store import Store
@@ -32,10 +32,11 @@ STALE_SECONDS = 86_400.0
 LISTED = 20
 """Keys or ids that are listed of an ambiguous contact."""
 
+UNPROVEN = IdentityClass.UNPROVEN.value
 _GATHERED = ("matches", "strangers", "adoption")
 _PEOPLE = (
     "SELECT n, mail, name, content, content_hash FROM contacts "
-    f"WHERE {UNKNOWN_TO_QOMON} AND identity <> {IdentityClass.UNPROVEN.value}"
+    f"WHERE {UNKNOWN_TO_QOMON} AND identity <> {UNPROVEN}"
 )
 _CLAIMS = "SELECT id, n FROM claims"
 
@@ -71,14 +72,16 @@ def _gather_claims(connection: Connection) -> None:
     connection.execute("CREATE TEMP TABLE claims (id INTEGER, n INTEGER PRIMARY KEY)")
     connection.execute(
         "INSERT INTO claims SELECT json_extract(CAST(content AS TEXT), '$.id') AS id, n FROM contacts "
-        f"WHERE {UNKNOWN_TO_QOMON} AND identity = {IdentityClass.UNPROVEN.value} AND id IS NOT NULL"
+        f"WHERE {UNKNOWN_TO_QOMON} AND identity = {UNPROVEN} AND id IS NOT NULL"
     )
     connection.execute("CREATE INDEX temp.claims_id ON claims (id)")
 
 
-def matches_of(store: Store, space: Space) -> Matches:
-    """Return what pairs sights with the contacts of the store."""
-    return Matches(store.connection, space, people=_PEOPLE, claims=_CLAIMS, secret=store.secret())
+def matches_of(store: Store, space: Space, *, claims: bool) -> Matches:
+    """Return what pairs sights with the contacts of the store; `claims`: with claimed ids too, once begun."""
+    return Matches(
+        store.connection, space, people=_PEOPLE, claims=_CLAIMS if claims else "", secret=store.secret()
+    )
 
 
 def note_page(store: Store, matches: Matches, seen: Sequence[Seen], *, read_up_to: float | None) -> int:
@@ -106,11 +109,15 @@ def changed_since(store: Store, since: float, *, after: int, limit: int) -> list
 
 
 def choose(store: Store) -> None:
-    """Keep, of each contact's pairs, the surest, once everybody was read."""
+    """Keep, of each contact's pairs, the surest, once everybody was read.
+
+    Pairs of what was edited meanwhile, or belongs to a key by now, are forgotten.
+    """
     with store.writing() as connection:
         connection.execute(
-            "DELETE FROM matches WHERE content_hash <> x'' AND content_hash IS NOT "
-            f"(SELECT c.content_hash FROM contacts c WHERE c.n = matches.n AND {UNKNOWN_TO_QOMON})"
+            f"DELETE FROM matches WHERE n NOT IN (SELECT n FROM contacts WHERE {UNKNOWN_TO_QOMON}) "
+            "OR content_hash NOT IN (x'', (SELECT c.content_hash FROM contacts c WHERE c.n = matches.n)) "
+            "OR id IN (SELECT remote_id FROM contacts WHERE remote_id IS NOT NULL)"
         )
         keep_the_surest(connection)
 
@@ -119,13 +126,15 @@ def choose(store: Store) -> None:
 class Found:
     """What an adoption found. Counts contacts of the source, but for `strangers`: those of the space.
 
-    `fields`: how many of the differing contacts differ in each.
+    `unproven`: whose claimed id is nobody of that mail or surname; `fields`: how many of the differing
+    contacts differ in each.
     """
 
     equal: int = 0
     different: int = 0
     ambiguous: int = 0
     absent: int = 0
+    unproven: int = 0
     strangers: int = 0
     fields: Counter[str] = field(default_factory=Counter)
 
@@ -190,16 +199,20 @@ def absent_page(connection: Connection, after: str) -> list[str]:
     """Return keys above `after` of contacts that nobody in Qomon may be."""
     rows = connection.execute(
         f"SELECT key FROM contacts WHERE {UNKNOWN_TO_QOMON} AND n NOT IN (SELECT n FROM matches) "
-        "AND key > ? ORDER BY key LIMIT ?",
+        f"AND identity <> {UNPROVEN} AND key > ? ORDER BY key LIMIT ?",
         (after, PAGE_ROWS),
     ).fetchall()
     return [key for (key,) in rows]
 
 
-def _alternatives(connection: Connection, n: int, key: str) -> tuple[list[int], list[str]]:
-    ids = connection.execute("SELECT id FROM matches WHERE n = ? ORDER BY id LIMIT ?", (n, LISTED)).fetchall()
+def _alternatives(
+    connection: Connection, n: int, key: str, *, table: str = "matches"
+) -> tuple[list[int], list[str]]:
+    ids = connection.execute(
+        f"SELECT id FROM {table} WHERE n = ? ORDER BY id LIMIT ?", (n, LISTED)
+    ).fetchall()
     keys = connection.execute(
-        "SELECT DISTINCT c.key FROM matches m CROSS JOIN matches o ON o.id = m.id "
+        f"SELECT DISTINCT c.key FROM {table} m CROSS JOIN {table} o ON o.id = m.id "
         "CROSS JOIN contacts c ON c.n = o.n WHERE m.n = ? AND c.key <> ? ORDER BY c.key LIMIT ?",
         (n, key, LISTED),
     ).fetchall()
@@ -219,19 +232,22 @@ def count(store: Store) -> Found:
                 found.fields.update(one["field"] for one in pair.theirs)
         matched = connection.execute("SELECT count(DISTINCT n) FROM matches").fetchone()[0]
         found.ambiguous = matched - found.equal - found.different
-        total = connection.execute(f"SELECT count(*) FROM contacts WHERE {UNKNOWN_TO_QOMON}").fetchone()[0]
-        found.absent = total - matched
+        found.unproven, found.absent = connection.execute(
+            f"SELECT count(*) FILTER (WHERE identity = {UNPROVEN}), "
+            f"count(*) FILTER (WHERE identity <> {UNPROVEN}) FROM contacts "
+            f"WHERE {UNKNOWN_TO_QOMON} AND n NOT IN (SELECT n FROM matches)"
+        ).fetchone()
         found.strangers = connection.execute(
             "SELECT count(*) FROM strangers s WHERE NOT EXISTS (SELECT 1 FROM matches m WHERE m.id = s.id)"
         ).fetchone()[0]
     return found
 
 
-def take_effect(store: Store, *, run: int, date: float) -> None:
+def take_effect(store: Store, *, run: int, date: float, is_whole: bool) -> None:
     """Learn the ids of those found for certain, mark what is right already, hold whom nothing tells apart.
 
-    `date`: when the space was read, Unix seconds of the server's clock. Killed in between, the next adoption
-    goes on.
+    `date`: when the space was read, Unix seconds of the server's clock. `is_whole`: all of it was, so that
+    whoever is not ambiguous any more is due again. Killed in between, the next adoption goes on.
     """
     while True:
         with store.writing() as connection:
@@ -247,16 +263,21 @@ def take_effect(store: Store, *, run: int, date: float) -> None:
         with store.writing() as connection:
             doubtful = ambiguous_page(connection, after)
             for one in doubtful:
-                set_problem(
-                    connection, [one.n], "held", AMBIGUOUS, run=run, now=store.now(), facts=one.facts()
-                )
+                connection.execute("DELETE FROM ambiguous WHERE n = ?", (one.n,))
+                connection.execute("INSERT INTO ambiguous SELECT n, id FROM matches WHERE n = ?", (one.n,))
         if not doubtful:
             break
         after = doubtful[-1].n
+    hold_ambiguous(store, run=run)
     with store.writing() as connection:
-        connection.execute("DELETE FROM strangers WHERE id IN (SELECT id FROM matches)")
-        connection.execute("DELETE FROM adoption")
-        connection.execute("UPDATE space SET adopted_at = ?", (store.now(),))
+        if is_whole:
+            connection.execute("DELETE FROM ambiguous WHERE n NOT IN (SELECT n FROM matches)")
+            close_problems(
+                connection, "problem_reason = ? AND n NOT IN (SELECT n FROM ambiguous)", (AMBIGUOUS,)
+            )
+            connection.execute("DELETE FROM adoption")
+            connection.execute("UPDATE space SET adopted_at = ?", (store.now(),))
+        connection.execute("DELETE FROM matches")
 
 
 def _learn(connection: Connection, pair: Pair, *, run: int, now: float, date: float) -> None:
@@ -293,20 +314,63 @@ def _learn(connection: Connection, pair: Pair, *, run: int, now: float, date: fl
 
 
 def hold_ambiguous(store: Store, *, run: int) -> int:
-    """Hold due contacts that may be somebody in Qomon, as the last adoption found; return how many.
+    """Hold due contacts that may be somebody in Qomon, but for the released ones; return how many.
 
-    Whatever their content has become: it was found by the content of then, and only another adoption shows
-    more. One that was cut short has not told yet who is whom, so everybody it has met stays.
+    Whatever their content has become: they were found by the content of then, and only another adoption shows
+    more.
     """
     with store.writing() as connection:
         rows = connection.execute(
-            f"SELECT n, key FROM contacts WHERE n IN (SELECT n FROM matches) AND {DUE} "
+            f"SELECT n, key FROM contacts WHERE n IN (SELECT n FROM ambiguous) AND {DUE} "
             "AND remote_id IS NULL AND released_hash IS NOT content_hash"
         ).fetchall()
         for n, key in rows:
-            facts = Ambiguous(n, key, *_alternatives(connection, n, key)).facts()
+            facts = Ambiguous(n, key, *_alternatives(connection, n, key, table="ambiguous")).facts()
             set_problem(connection, [n], "held", AMBIGUOUS, run=run, now=store.now(), facts=facts)
     return len(rows)
+
+
+class Newcomer(NamedTuple):
+    """A contact never sent, of which somebody in the adopted space has the mail or the names."""
+
+    n: int
+    key: str
+    wanted: Wanted
+
+
+def newcomers(store: Store, after: str, limit: int) -> list[Newcomer]:
+    """Return up to `limit` due newcomers with keys above `after`, in key order; none while adopting."""
+    secret = store.secret()
+    found: list[Newcomer] = []
+    with store.reading() as connection:
+        is_adopted = connection.execute(
+            "SELECT adopted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM adoption) "
+            "AND EXISTS (SELECT 1 FROM strangers) FROM space"
+        ).fetchone()[0]
+        while is_adopted and len(found) < limit:
+            rows = connection.execute(
+                f"SELECT key, n, mail, name, content FROM contacts WHERE {DUE} AND {UNKNOWN_TO_QOMON} "
+                f"AND identity <> {UNPROVEN} AND key > ? ORDER BY key LIMIT ?",
+                (after, limit),
+            ).fetchall()
+            if not rows:
+                break
+            for key, n, mail, name, content in rows:
+                digests = match_digest(secret, mail), match_digest(secret, name)
+                if _is_strange(connection, *digests):
+                    found.append(Newcomer(n, key, Wanted(None, orjson.loads(content))))
+            after = rows[-1][0]
+    return found
+
+
+def _is_strange(connection: Connection, mail: int, name: int) -> bool:
+    """Say whether somebody who is nobody's has this mail or these names, by their digests."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM strangers WHERE mail = ?1 AND mail <> 0) "
+        "OR EXISTS (SELECT 1 FROM strangers WHERE name = ?2 AND name <> 0)",
+        (mail, name),
+    ).fetchone()
+    return bool(row[0])
 
 
 def drop(store: Store) -> None:

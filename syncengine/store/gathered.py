@@ -20,6 +20,8 @@ PAGE_ROWS = 2000
 NOT_STAGED = "NOT EXISTS (SELECT 1 FROM staged s WHERE s.contact IS NOT NULL AND s.key = c.key)"
 """SQL condition of a stored contact `c`: the load leaves its content as it is."""
 
+_IS_AMBIGUOUS = "c.remote_id IS NULL AND c.n IN (SELECT n FROM ambiguous)"
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -39,6 +41,7 @@ class Due:
     doubted: IdentityClass | None
     is_released: bool
     has_dead_id: bool
+    is_ambiguous: bool
 
 
 def _killed_with_it(is_running: bool) -> str:
@@ -82,7 +85,7 @@ def due_after_load(connection: Connection, *, is_running: bool) -> Iterator[Due]
     staged = (
         "SELECT s.n, s.identity, s.content, c.accepted_hash, c.accepted, c.content, c.content_hash, 0, "
         f"{in_doubt}, 0, c.remote_id, c.accepted_at, {doubted}, "
-        "s.key, s.mail, s.name, c.applied, c.applied_hash, c.dead_id "
+        f"s.key, s.mail, s.name, c.applied, c.applied_hash, c.dead_id, {_IS_AMBIGUOUS} "
         "FROM staged s LEFT JOIN contacts c ON c.n = s.contact "
         f"WHERE s.n > ? AND (c.accepted_hash IS NOT s.content_hash OR {in_doubt}) ORDER BY s.n LIMIT ?"
     )
@@ -90,8 +93,8 @@ def due_after_load(connection: Connection, *, is_running: bool) -> Iterator[Due]
         "SELECT c.key, c.identity, c.content, c.accepted_hash, c.accepted, c.content, c.content_hash, "
         "coalesce((SELECT p.missing FROM presence p WHERE p.n = c.n), c.missing), "
         f"{in_doubt}, c.released_hash IS c.content_hash AND NOT ({killed_with_it}), c.remote_id, "
-        f"c.accepted_at, {doubted}, c.key, c.mail, c.name, c.applied, c.applied_hash, c.dead_id "
-        "FROM contacts c "
+        f"c.accepted_at, {doubted}, c.key, c.mail, c.name, c.applied, c.applied_hash, c.dead_id, "
+        f"{_IS_AMBIGUOUS} FROM contacts c "
         f"WHERE {{}} AND c.key > ? AND {NOT_STAGED} ORDER BY c.key LIMIT ?"
     )
     returned = (
@@ -120,7 +123,7 @@ def due_after_load(connection: Connection, *, is_running: bool) -> Iterator[Due]
 
 def _due(row: tuple[Any, ...]) -> Due:
     _, identity, content, accepted_hash, accepted, stored, stored_hash, missing, in_doubt, released = row[:10]
-    remote_id, accepted_at, doubted, key, mail, name, applied, applied_hash, dead_id = row[10:]
+    remote_id, accepted_at, doubted, key, mail, name, applied, applied_hash, dead_id, is_ambiguous = row[10:]
     before = stored if accepted_hash is not None and accepted_hash == stored_hash else accepted
     seen = stored if applied is None else applied
     return Due(
@@ -135,4 +138,5 @@ def _due(row: tuple[Any, ...]) -> Due:
         doubted=None if doubted is None else IdentityClass(doubted),
         is_released=bool(released),
         has_dead_id=bool(dead_id),
+        is_ambiguous=bool(is_ambiguous),
     )

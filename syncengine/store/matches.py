@@ -26,14 +26,15 @@ CROWD = 1000
 REMEMBERED = 100_000
 """Contacts of which it is remembered what matching compares, about 50 MB at most."""
 
-DIGEST_BYTES = 16
 
+def match_digest(secret: bytes, text: str) -> int:
+    """Return the keyed digest of a normalised mail or name, 64 bits; 0 for none.
 
-def match_digest(secret: bytes, text: str) -> bytes:
-    """Return the keyed digest of a normalised mail or name, empty for none."""
+    Two that are equal by chance cost a look-up, no more.
+    """
     if not text:
-        return b""
-    return hashlib.blake2b(text.encode(), key=secret, digest_size=DIGEST_BYTES).digest()
+        return 0
+    return int.from_bytes(hashlib.blake2b(text.encode(), key=secret, digest_size=8).digest(), signed=True)
 
 
 class Matches:

@@ -303,8 +303,8 @@ MATCH_TABLES = (
     "CREATE INDEX matches_id ON matches (id)",
     """CREATE TABLE strangers (          -- contacts of the space that are nobody's in the source
         id INTEGER PRIMARY KEY,
-        mail BLOB NOT NULL,             -- keyed digests, empty without
-        name BLOB NOT NULL
+        mail INTEGER NOT NULL,          -- keyed digests, 0 without
+        name INTEGER NOT NULL
     ) STRICT""",
 )
 """Whoever compares a whole space keeps them; a live plan makes the same tables in a scratch file."""
@@ -322,5 +322,13 @@ def m005_adoption(db: Database) -> None:
             read_up_to REAL                 -- everybody last updated before was noted, by the server's clock
         ) STRICT""",
         *MATCH_TABLES,
+        "CREATE INDEX strangers_mail ON strangers (mail)",
+        "CREATE INDEX strangers_name ON strangers (name)",
+        """CREATE TABLE ambiguous (       -- who may be whom, as the last adoption found: neither is sent
+            n INTEGER NOT NULL REFERENCES contacts (n) ON DELETE CASCADE,
+            id INTEGER NOT NULL,            -- Qomon's
+            PRIMARY KEY (n, id)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX ambiguous_id ON ambiguous (id)",
     ):
         db.execute(statement)

@@ -17,8 +17,10 @@ from typing import Any, Final, Literal
 
 from syncengine.identity import normalise
 
-How = Literal["hold", "first"]
-"""The setting `[identity] collisions`: hold everybody who collides, or let the first one go."""
+How = Literal["hold", "first", "create"]
+"""The setting `[identity] collisions`: hold everybody who collides, let the first one go, or create them.
+
+The last is up to whoever can look them up first; here it is as `hold`."""
 
 LISTED = 20
 """Keys that are listed of those who collide with a contact; of the others there is a count."""

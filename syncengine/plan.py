@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from syncengine.collisions import names_another
+from syncengine.collisions import Held, names_another
 from syncengine.config import Settings
+from syncengine.destination import CREATE_TOKENS
 from syncengine.identity import IdentityClass
 from syncengine.load import LoadReport, OpenedSource, batches, finish_staging, open_mapped, refuse_file, stage
 from syncengine.outcome import NEVER_FOUND
@@ -31,6 +32,7 @@ from syncengine.problems import (
 )
 from syncengine.qomon.faults import Faults
 from syncengine.qomon.forms import Forms, forms_from_json
+from syncengine.sections import IdentitySettings
 from syncengine.store.checking import Collisions
 from syncengine.store.counting import is_begun
 from syncengine.store.driver import Connection
@@ -50,6 +52,8 @@ LOOKED_AT = 10_000
 class Plan:
     """What a sync would do. Counts are contacts; `tokens` and `seconds` at the configured rate.
 
+    `alone`: of the creates, those that match nobody and cost more, unless a search finds them in Qomon.
+
     `fields`: how many updates change each field; `holds`: how many are held for each reason; `stops`: the
     guard that would stop the sync before sending, `mass_change` or `full_space`, None without one. `forms`:
     by which forms answers were checked: `read` now, `kept` by a sync at `forms_at` (Unix time), or `unknown`;
@@ -57,6 +61,7 @@ class Plan:
     """
 
     creates: int = 0
+    alone: int = 0
     updates: int = 0
     held: int = 0
     tokens: int = 0
@@ -118,10 +123,9 @@ def make_plan(
         )
         due = due_after_load(connection, is_running=is_running)
         again = looked_at = 0
-        classes = held_classes(settings.identity)
         answers = _Answers(connection, plan, read_forms)
         while page := list(islice(due, LOOKED_AT)):
-            counted = _count(plan, page, classes, collisions, answers)
+            counted = _count(plan, page, settings.identity, collisions, answers)
             again, looked_at = again + counted.again, looked_at + counted.all
         if _have_keys_moved(connection, plan.holds[MOVED_KEY]) or is_mass_change(
             again=again, accepted=accepted_total(connection), max_share=settings.run.max_changed_share
@@ -130,9 +134,7 @@ def make_plan(
         elif _is_first(connection, settings) and (looked_at or _are_held_by_forms(connection)):
             _ask_whether_it_is_full(plan, count)
     wanted = settings.destination
-    plan.tokens = plan.creates + plan.updates
-    if settings.run.max_writes:
-        plan.tokens = min(plan.tokens, settings.run.max_writes)
+    plan.tokens = _tokens(plan, settings.run.max_writes)
     plan.seconds = max(0.0, plan.tokens - wanted.burst * wanted.share) / (wanted.rate * wanted.share)
     plan.finish_at = now + plan.seconds
     return plan
@@ -181,7 +183,7 @@ class _LookedAt(NamedTuple):
 def _count(
     plan: Plan,
     page: list[Due],
-    classes: dict[IdentityClass, str],
+    identity: IdentitySettings,
     collisions: Collisions,
     answers: _Answers,
 ) -> _LookedAt:
@@ -189,6 +191,7 @@ def _count(
 
     A sync looks for a mass change before it holds those about whom reading may say more.
     """
+    classes = held_classes(identity)
     reasons = [_hold_reason(due, classes) for due in page]
     colliding = collisions.held(
         due.suspect
@@ -197,11 +200,13 @@ def _count(
     )
     again = looked_at = 0
     for due, early in zip(page, reasons, strict=True):
-        reason = early
+        reason, is_alone = early, False
         if early is None:
             looked_at += 1
             again += due.was_accepted
-            reason = COLLIDES if due.suspect.key in colliding else _claim_reason(due, classes)
+            found = colliding.get(due.suspect.key)
+            is_alone = _is_alone(due, found, identity)
+            reason = COLLIDES if found and not is_alone else _claim_reason(due, classes)
             if reason is None and not due.is_released:
                 reason = answers.reason(due.content)
         if reason is not None:
@@ -213,6 +218,7 @@ def _count(
                 plan.fields.update(differing_fields(orjson.loads(due.before), orjson.loads(due.content)))
         else:
             plan.creates += 1
+            plan.alone += is_alone
     return _LookedAt(looked_at, again)
 
 
@@ -231,6 +237,23 @@ def _hold_reason(due: Due, classes: dict[IdentityClass, str]) -> str | None:
     if due.identity is IdentityClass.CONFIRMED and due.known is not None:
         return MOVED_KEY if names_another(orjson.loads(due.known), orjson.loads(due.content)) else None
     return None if due.identity is IdentityClass.UNPROVEN else classes.get(due.identity)
+
+
+def _is_alone(due: Due, colliding: Held | None, identity: IdentitySettings) -> bool:
+    """Say whether a contact is created as one of its own, unless a search finds it."""
+    if due.was_accepted or due.is_released:
+        return False
+    if due.identity is IdentityClass.NONE:
+        return identity.none == "create"
+    return colliding is not None and not colliding.hint and identity.collisions == "create"
+
+
+def _tokens(plan: Plan, max_writes: int) -> int:
+    """Return what the writes cost; of few that may be sent, as much as they may cost."""
+    writes = plan.creates + plan.updates
+    if max_writes:
+        writes = min(writes, max_writes)
+    return writes + min(plan.alone, writes) * (int(CREATE_TOKENS) - 1)
 
 
 def _claim_reason(due: Due, classes: dict[IdentityClass, str]) -> str | None:

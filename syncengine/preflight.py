@@ -5,9 +5,10 @@ The pure part is shared with `plan`; `Preflight` is the step of a sync.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from syncengine.config import Settings
+from syncengine.creating import Creating
 from syncengine.errors import ConfigError
 from syncengine.identity import IdentityClass, identify
 from syncengine.outcome import NEVER_FOUND, NOT_FOUND_AGAIN
@@ -34,9 +35,9 @@ MOVED_SHARE = 0.01
 
 
 def held_classes(wanted: IdentitySettings) -> dict[IdentityClass, str]:
-    """Return the identity classes to hold, with the reason shown for each."""
+    """Return the identity classes to hold, with the reason shown for each; not those to be created."""
     sendable = {
-        IdentityClass.NONE: wanted.none == "send",
+        IdentityClass.NONE: wanted.none != "hold",
         IdentityClass.NAMES_ONLY: wanted.names_only == "send",
         IdentityClass.MAIL_ONLY: wanted.mail_only == "send",
     }
@@ -63,21 +64,26 @@ def hold_all(
     run: int,
     not_found_again: Collection[IdentityClass],
     may_be_proven: bool = False,
+    may_be_created: bool = False,
     keys: Collection[str] | None = None,
+    passing: Collection[int] = (),
 ) -> None:
     """Hold whom the store alone tells to hold.
 
-    `may_be_proven`: leave those alone of whom a read may show the id, or whether they have arrived. `keys`:
-    compare only these with others; None: everybody.
+    `may_be_proven`: leave those alone of whom a read may show the id, or whether they have arrived;
+    `may_be_created`: those who are created once a read shows nobody. `keys`: compare only these with others;
+    None: everybody. `passing`: those whom a read has shown to be nobody.
     """
     classes = held_classes(identity)
+    if identity.none == "create" and not (may_be_proven or may_be_created):
+        classes[IdentityClass.NONE] = HOLD_REASONS[IdentityClass.NONE]
     if may_be_proven:
         classes.pop(IdentityClass.UNPROVEN, None)
-    else:
-        hold_collisions(store, identity.collisions, run=run, keys=keys)
+    elif not (may_be_created and identity.collisions == "create"):
+        hold_collisions(store, identity.collisions, run=run, keys=keys, passing=passing)
     hold_doubtful(store, not_found_again, run=run)
     adoption.hold_ambiguous(store, run=run)
-    hold_without_identity(store, classes, run=run)
+    hold_without_identity(store, classes, run=run, passing=passing)
     hold_dead_ids(store, run=run)
     hold_moved_keys(store, run=run, keys=keys)
 
@@ -100,6 +106,7 @@ class Preflight:
         self._verify = can_read
         self._fingerprint = b""
         self._not_found_again = NEVER_FOUND if can_read else NOT_FOUND_AGAIN
+        self._creating = Creating(settings.identity, store, at, space, run=run, can_read=can_read)
 
     async def run(self) -> None:
         """Look at everything that is due. Errors of the space pass through."""
@@ -108,17 +115,32 @@ class Preflight:
         await self._find_by_accepted_identity()
         await self._read_forms()
         await self._find_newcomers()
+        await self._hold_or_create()
+
+    @property
+    def creates(self) -> Mapping[int, bytes]:
+        """Who is created when it goes, by number, each with the content that nobody was found for."""
+        return self._creating.let_go
+
+    async def _hold_or_create(self) -> None:
+        """Hold whom the store and the forms tell to hold; look up those who may be created, last."""
+        if self._creating.is_on:
+            await self._at(self.hold, may_be_created=True)
+            await self._at(hold_faulty, self._store, self._space.faults, run=self._run)
+            await self._creating.choose()
         await self._at(self.hold)
         await self._at(hold_faulty, self._store, self._space.faults, run=self._run)
 
-    def hold(self, keys: Collection[str] | None = None) -> None:
+    def hold(self, keys: Collection[str] | None = None, *, may_be_created: bool = False) -> None:
         """Hold whom the store alone tells to hold, among these keys or all (in the store's thread)."""
         hold_all(
             self._store,
             self._settings.identity,
             run=self._run,
             not_found_again=self._not_found_again,
+            may_be_created=may_be_created,
             keys=keys,
+            passing=self._creating.keep(),
         )
 
     def hold_now(self, keys: Collection[str]) -> None:
@@ -134,8 +156,9 @@ class Preflight:
         """Read the forms again and hold whom the space would drop; say whether any form had changed."""
         before = self._fingerprint
         if await self._read_forms():
-            await self._at(self.hold)  # whoever is due again may have to be held for something else
-        await self._at(hold_faulty, self._store, self._space.faults, run=self._run)
+            await self._hold_or_create()  # whoever is due again may have to be held for something else
+        else:
+            await self._at(hold_faulty, self._store, self._space.faults, run=self._run)
         return self._fingerprint != before
 
     async def _read_forms(self) -> int:

@@ -36,7 +36,8 @@ HOLD_REASONS = {
 _REMEDIES = {
     NO_IDENTITY: (
         "Qomon can never find this contact again, so each send makes another one. "
-        'Add a mail or a surname in the source; or set [identity] none = "send", or release it once'
+        'Add a mail or a surname in the source; or set [identity] none = "send", or "create", which looks '
+        "for it first, and run problems --retry; or release it once"
     ),
     NAMES_ONLY: (
         "with a surname but no mail, birthdate or address it may hit a homonym. Add one of them in the "
@@ -58,7 +59,8 @@ _REMEDIES = {
     COLLIDES: (
         "Qomon matches by mail and names, so one could overwrite the other. One person: keep one row in the "
         "source. Two people: tell them apart there (mail with both names, birthdate, address), or release "
-        'them once you are sure. [identity] collisions = "first" and problems --retry send the first of them'
+        'them once you are sure. [identity] collisions = "first" and problems --retry send the first of '
+        'them; with "create" those that are not in Qomon become contacts of their own'
     ),
     MOVED_KEY: (
         "its mail and names are those of somebody else, whom Qomon would be told to become. If the source "

@@ -150,10 +150,10 @@ class RunSettings(Section):
 class IdentitySettings(Section):
     """`[identity]`: what happens to contacts that are hard to match. Hold, unless told otherwise."""
 
-    none: Literal["hold", "send"] = "hold"
+    none: Literal["hold", "send", "create"] = "hold"
     mail_only: Literal["hold", "send"] = "hold"
     names_only: Literal["hold", "send"] = "hold"
-    collisions: Literal["hold", "first"] = "hold"
+    collisions: Literal["hold", "first", "create"] = "hold"
     existing: Literal["adopt", "match"] = "adopt"
 
 

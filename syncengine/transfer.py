@@ -309,6 +309,7 @@ class _Due:
             run=self._run,
             space=self._space,
             not_found_again=NOT_FOUND_AGAIN if self._proving is None else self._proving.not_found_again,
+            creates={} if self._proving is None else self._proving.preflight.creates,
         )
         if self._proving is not None and claimed.unneeded:
             self._proving.take_verdicts(claimed.unneeded)

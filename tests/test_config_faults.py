@@ -83,7 +83,7 @@ def refusal(table: dict[str, Any], **options: Any) -> str:
         ),
         ({"destination": {"rate": float("nan")}}, "[destination] rate: must be a number"),
         ({"destination": {"rate": float("inf")}}, "[destination] rate: must be a number"),
-        ({"identity": {"none": "skip"}}, '[identity] none: must be "hold" or "send"'),
+        ({"identity": {"none": "skip"}}, '[identity] none: must be "hold", "send" or "create"'),
         (
             {"destination": {"api_key_env": "Zebedee-123"}},
             "[destination] api_key_env: must be the name of an environment variable, never the key itself",

@@ -184,27 +184,49 @@ def hold_collisions(
     page: int = PAGE_ROWS,
     cap: int = GROUP_CAP,
     members: int = MEMBERS,
+    passing: Collection[int] = (),
 ) -> int:
     """Hold due contacts without an id that could be taken for another contact; return how many.
 
     `how`: the setting `[identity] collisions`. All who collide are held, each with the keys of the others; of
     more than `cap` contacts with one mail or one name all are, without a look at each. Whoever is in flight
     is let go, and counts as accepted. `keys`: look at these alone, and at those they are found to collide
-    with: what was edited during a run.
+    with: what was edited during a run. `passing`: contacts that are let go whatever they collide with.
     """
     collisions = Collisions(store.connection, how, cap=cap, members=members)
-    held = _hold_colliding(store, collisions, run=run, page=page, keys=keys)
+    held = _hold_colliding(store, collisions, run=run, page=page, keys=keys, passing=passing)
     if keys is None:
         return sum(map(len, held))
     looked_at = [one for found in held for one in found.values()]
     met = {key for one in looked_at for key in one.keys} - set(keys)
-    return len(looked_at) + sum(map(len, _hold_colliding(store, collisions, run=run, page=page, keys=met)))
+    also = _hold_colliding(store, collisions, run=run, page=page, keys=met, passing=passing)
+    return len(looked_at) + sum(map(len, also))
 
 
 def _hold_colliding(
-    store: Store, collisions: Collisions, *, run: int, page: int, keys: Collection[str] | None
+    store: Store,
+    collisions: Collisions,
+    *,
+    run: int,
+    page: int,
+    keys: Collection[str] | None,
+    passing: Collection[int],
 ) -> Iterator[dict[str, Held]]:
     """Hold whoever is due and collides; yield, page by page, who was held."""
+    for found in _colliding(store, collisions, page=page, keys=keys):
+        held = {key: held for n, key, held in found if n not in passing}
+        with store.writing() as connection:
+            for n, key, _ in found:
+                if key in held:
+                    facts = held[key].facts()
+                    set_problem(connection, [n], "held", COLLIDES, run=run, now=store.now(), facts=facts)
+        yield held
+
+
+def _colliding(
+    store: Store, collisions: Collisions, *, page: int, keys: Collection[str] | None
+) -> Iterator[list[tuple[int, str, Held]]]:
+    """Yield, page by page, number and key of whoever is due and collides, and with whom."""
     condition = (
         "remote_id IS NULL AND missing = 0 AND (mail <> '' OR name <> '') "
         "AND n NOT IN (SELECT n FROM intents WHERE open = 1)"
@@ -212,14 +234,14 @@ def _hold_colliding(
     for rows in _pages(store, "key, n, mail, name", condition, page, keys=keys):
         with store.reading():
             held = collisions.held(Suspect(key, mail, name) for key, _, mail, name in rows)
-        if not held:
-            continue
-        with store.writing() as connection:
-            for key, n, _, _ in rows:
-                if key in held:
-                    facts = held[key].facts()
-                    set_problem(connection, [n], "held", COLLIDES, run=run, now=store.now(), facts=facts)
-        yield held
+        if held:
+            yield [(n, key, held[key]) for key, n, _, _ in rows if key in held]
+
+
+def colliding(store: Store) -> list[int]:
+    """Return, in key order, due contacts that collide with others, but for those in too large a group."""
+    found = _colliding(store, Collisions(store.connection, "create"), page=PAGE_ROWS, keys=None)
+    return [n for page in found for n, _, held in page if not held.hint]
 
 
 def hold_moved_keys(store: Store, *, run: int, keys: Collection[str] | None = None) -> int:

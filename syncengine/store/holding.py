@@ -64,16 +64,25 @@ def hold_where(
     )
 
 
-def hold_without_identity(store: Store, classes: Mapping[IdentityClass, str], *, run: int) -> int:
+def hold_without_identity(
+    store: Store, classes: Mapping[IdentityClass, str], *, run: int, passing: Collection[int] = ()
+) -> int:
     """Hold due contacts of the given identity classes (class -> reason); return how many.
 
-    A contact released by a person for exactly this content passes. Missing contacts are held too.
+    A contact released by a person for exactly this content passes, and so do those of these numbers. Missing
+    contacts are held too.
     """
+    others = f"{DUE} AND n NOT IN (SELECT value FROM json_each(?))"
     with store.writing() as connection:
         held = hold_missing(connection, run=run, now=store.now())
         for identity, reason in classes.items():
             held += hold_where(
-                connection, reason, f"{DUE} AND identity = {identity.value}", run=run, now=store.now()
+                connection,
+                reason,
+                f"{others} AND identity = {identity.value}",
+                run=run,
+                now=store.now(),
+                parameters=(orjson.dumps(list(passing)).decode(),),
             )
         return held
 

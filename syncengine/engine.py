@@ -27,12 +27,12 @@ from syncengine.config import Settings
 from syncengine.destination import Destination
 from syncengine.errors import ConfigError, SourceError, StoreError, SyncError
 from syncengine.guards import Guards
-from syncengine.load import LoadReport, LoadStopped, OpenedSource, load, open_mapped
+from syncengine.load import LoadReport, LoadStopped, OpenedSource, load, open_for
 from syncengine.mapping import compile_mapping
 from syncengine.model import AdoptOptions, AdoptReport, Report, SyncOptions, VerifyReport
 from syncengine.progress import Progress
 from syncengine.proving import Proving
-from syncengine.store import counting, sending
+from syncengine.store import counting, probes, sending
 from syncengine.store.lock import RunLock
 from syncengine.store.store import Store
 from syncengine.store.thread import StoreThread
@@ -106,7 +106,8 @@ class Engine:
         source = self.settings.source
         if source is None:
             raise ConfigError("no [source] is configured: its key names the column that identifies a row")
-        mapping = compile_mapping(self.settings.fields, source.key, None)
+        proven = await self._at(probes.kept_by, self.store)
+        mapping = compile_mapping(self.settings.fields, source.key, None, proven=proven)
         contacts = [mapping(dict(row)) for row in rows]
         self._was_edited = True
         await self._at(self._put, contacts)
@@ -123,7 +124,8 @@ class Engine:
     async def load(self, *, allow_shrink: bool = False) -> LoadReport:
         """Load the configured source into the store. Raises StoreError while a sync runs; `put` may then."""
         self._refuse_beside_a_run()
-        return await self._load(open_mapped(self.settings), allow_shrink=allow_shrink, run=None)
+        opened = await self._at(open_for, self.store, self.settings)
+        return await self._load(opened, allow_shrink=allow_shrink, run=None)
 
     async def sync(self, options: SyncOptions | None = None) -> Report:
         """Load, send what is due, and report.
@@ -246,7 +248,7 @@ class Engine:
     async def _open_source(self) -> OpenedSource | SourceError:
         """Open the source; one that is refused ends the run with a report, like one refused later."""
         try:
-            return await self._at(open_mapped, self.settings)
+            return await self._at(open_for, self.store, self.settings)
         except SourceError as error:
             return error
 

@@ -6,7 +6,7 @@ are refused is the sources' and the mapping's to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -27,6 +27,7 @@ from syncengine.store.loading import (
     rows_of_last_load,
     take_effect,
 )
+from syncengine.store.probes import kept_by
 from syncengine.store.staging import Conflict, Loaded, Staging
 from syncengine.store.store import Store
 
@@ -87,8 +88,8 @@ class OpenedSource:
     mapping: ContactMapping
 
 
-def open_mapped(settings: Settings) -> OpenedSource:
-    """Open the configured source and compile its mapping.
+def open_mapped(settings: Settings, proven: Collection[str] = ()) -> OpenedSource:
+    """Open the configured source and compile its mapping. `proven`: see `compile_mapping`.
 
     Raises ConfigError when none is configured or a configured column is missing, SourceError when the
     file is refused as a whole.
@@ -96,13 +97,20 @@ def open_mapped(settings: Settings) -> OpenedSource:
     if settings.source is None:
         raise ConfigError("no [source] is configured; add it to the configuration, with its path and key")
     source = open_source(settings.source)
-    mapping = compile_mapping(settings.fields, settings.source.key, source.columns, path=source.path)
+    mapping = compile_mapping(
+        settings.fields, settings.source.key, source.columns, path=source.path, proven=proven
+    )
     if mapping.is_empty:
         raise ConfigError(
             f"{source.path}: no column is called like a field of Qomon, and no [fields] map them; let "
             "syncengine init write some, and look them over"
         )
     return OpenedSource(settings.source, source, mapping)
+
+
+def open_for(store: Store, settings: Settings) -> OpenedSource:
+    """Open the configured source for a store, which knows what its space was shown to keep."""
+    return open_mapped(settings, kept_by(store))
 
 
 def load(

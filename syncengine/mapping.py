@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from hashlib import blake2b
 from typing import Any, TypeAlias, cast
 
@@ -213,18 +213,23 @@ class ContactMapping:
 
 
 def compile_mapping(
-    fields: Mapping[str, FieldRule], key: str, columns: tuple[str, ...] | None, *, path: str = ""
+    fields: Mapping[str, FieldRule],
+    key: str,
+    columns: tuple[str, ...] | None,
+    *,
+    path: str = "",
+    proven: Collection[str] = (),
 ) -> ContactMapping:
     """Compile `[fields]` for a source with these columns (None: JSON records with names of their own).
 
-    Without rules, columns and names that are Qomon's map to themselves, except ids. Raises SourceError when
-    the key column is missing, ConfigError for an impossible rule or a configured column the file lacks.
+    Without rules, Qomon's names map to themselves, except ids. `proven`: see `check_rule`. Raises SourceError
+    without the key column, ConfigError for an impossible rule or a configured column the file lacks.
     """
     key = _plain(key)
     rules = {name: _with_plain_column(rule) for name, rule in fields.items()}
     for name, rule in rules.items():
         try:
-            check_rule(name, rule)
+            check_rule(name, rule, proven)
         except ValueError as error:
             raise ConfigError(f"[fields] {name}: {error}") from None
     if columns is None:

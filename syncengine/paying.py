@@ -40,6 +40,10 @@ class Paying:
         """Return what a request of this route costs, in tokens, as last learned."""
         return self._costs.get(route) or self._guesses.get(route, FIRST_GUESS)
 
+    def knows(self, route: str) -> bool:
+        """Say whether an answer of this route has come, so that its cost is no guess of before."""
+        return route in self._costs
+
     async def send(self, route: str, request: Callable[[], Awaitable[T]], *, guess: float = FIRST_GUESS) -> T:
         """Pay, then send. Errors pass through, BudgetClosedError when the run ends.
 

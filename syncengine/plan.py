@@ -40,6 +40,7 @@ from syncengine.store.forms import kept_forms
 from syncengine.store.gathered import NOT_STAGED, Due, due_after_load, everybody_after_load
 from syncengine.store.loading import rows_of_last_load
 from syncengine.store.lock import is_locked
+from syncengine.store.probes import kept
 from syncengine.store.scratch import scratch
 from syncengine.store.staging import Staging
 from syncengine.store.views import accepted_total, differing_fields
@@ -116,7 +117,7 @@ def make_plan(
     plan = Plan()
     with scratch(settings.state.path) as connection:
         if load and settings.source is not None:
-            plan.load = _gather(connection, open_mapped(settings))
+            plan.load = _gather(connection, open_mapped(settings, kept(connection)))
         is_running = is_locked(settings.state.path)
         collisions = Collisions(
             connection, settings.identity.collisions, people=everybody_after_load(connection, is_running)

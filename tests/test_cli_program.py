@@ -18,8 +18,8 @@ from syncengine.cli.init import compose
 
 PROGRAM = [sys.executable, "-m", "syncengine"]
 COMMANDS = (
-    "demo", "init", "doctor", "forms", "load", "plan", "sync", "verify", "status", "problems", "explain",
-    "forget", "sandbox",
+    "demo", "init", "doctor", "probe", "forms", "load", "plan", "adopt", "sync", "verify", "status",
+    "problems", "explain", "forget", "sandbox",
 )  # fmt: skip
 HEADER = "member_id,first_name,last_name,email,zip\n"
 

@@ -129,11 +129,15 @@ def refusal(table: dict[str, Any], **options: Any) -> str:
             "[fields] status: needs a form: status.<label> or status.#<id>",
         ),
         (
-            {"fields": {"gender": "a"}},
+            {"fields": {"presence_status": "a"}},
             (
-                "[fields] gender: cannot be mapped: no published write schema of Qomon has it, "
-                "and an unknown field drops the whole contact"
+                "[fields] presence_status: cannot be mapped: "
+                "Qomon answers 202 and then drops the contact; use name_presences"
             ),
+        ),
+        (
+            {"fields": {"gender": {"column": "a", "blank": "clear"}}},
+            '[fields] gender: blank = "clear" is only for plain text fields and address parts',
         ),
         (
             {"fields": {"mail": {"column": "a", "blank": "clear"}}},

@@ -65,7 +65,8 @@ def mapping(columns: str, **rules: Any) -> ContactMapping:
             {"column": "a"},
             (
                 "[fields] gender: cannot be mapped: no published write schema of Qomon has it, "
-                "and an unknown field drops the whole contact"
+                "and an unknown field drops the whole contact. Whether this space keeps it is found out by "
+                "syncengine probe, in a space made for testing"
             ),
         ),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
 
@@ -25,11 +26,13 @@ class Sample:
     is_whole: bool = True
 
 
-def check_source(settings: Settings, *, has_fields: bool) -> tuple[list[Check], OpenedSource | None]:
+def check_source(
+    settings: Settings, *, has_fields: bool, proven: Collection[str] = ()
+) -> tuple[list[Check], OpenedSource | None]:
     """Check `[source]` and the columns of `[fields]`, unless those cannot be used.
 
     The file is read through once for its encoding, and its first rows are mapped. Returns the source too when
-    it can be read and mapped.
+    it can be read and mapped. `proven`: see `mapping.compile_mapping`.
     """
     if settings.source is None:
         why = "no [source] is configured"
@@ -38,7 +41,7 @@ def check_source(settings: Settings, *, has_fields: bool) -> tuple[list[Check], 
         if not has_fields:
             source = open_source(settings.source)
             return [Check("source", True, _told(source)), not_checked("columns", NO_FIELDS)], None
-        opened = open_mapped(settings)
+        opened = open_mapped(settings, proven)
         sample = _read(opened)
     except SourceError as error:
         return [fault("source", error), not_checked("columns", UNREAD)], None

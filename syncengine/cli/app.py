@@ -12,6 +12,7 @@ from syncengine.cli.forms import forms
 from syncengine.cli.init import init
 from syncengine.cli.load import load
 from syncengine.cli.plan import plan
+from syncengine.cli.probe import probe
 from syncengine.cli.problems import problems
 from syncengine.cli.sandbox import sandbox
 from syncengine.cli.status import status
@@ -23,6 +24,7 @@ COMMANDS = (
     init,
     forms,
     doctor,
+    probe,
     load,
     plan,
     adopt,

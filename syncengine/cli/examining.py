@@ -57,10 +57,14 @@ def examine(call: Call) -> Examined:
     """Make all checks; the space is read for 7 tokens. What is wrong ends in a check, never in an error."""
     usable = read_usable(call)
     opened: OpenedSource | None = None
+    machine, known = _check_machine(usable)
     source = [not_checked("source", _broken("source")), not_checked("columns", _broken("source"))]
     if "source" in usable.sections:
-        source, opened = check_source(usable.settings, has_fields="fields" in usable.sections)
-    machine, known = _check_machine(usable)
+        source, opened = check_source(
+            usable.settings,
+            has_fields="fields" in usable.sections,
+            proven=known.kept if known is not None else (),
+        )
     key = _key(usable)
     seen = asyncio.run(look(usable.settings, key)) if isinstance(key, SecretStr) else Look()
     space = list(space_checks(usable, key, seen, known, opened))

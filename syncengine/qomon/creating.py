@@ -16,7 +16,7 @@ from syncengine.hashing import canonical, content_hash
 from syncengine.model import Change
 from syncengine.qomon.contact import Answer, Contact, Note
 from syncengine.qomon.documents import GEOCODED, create_document
-from syncengine.qomon.fields import ADDRESS, ADVANCED, IDS, NOTES, TAGS
+from syncengine.qomon.fields import ADDRESS, ADVANCED, IDS, NOTES, PROBED, TAGS
 from syncengine.qomon.forms import Forms
 
 
@@ -49,11 +49,13 @@ def creation_of(change: Change, forms: Forms) -> Creation:
     """Return what creates a change's contact. `forms`: those its answers are to.
 
     An id that the source claims is not created: it is a claim. City code and coordinates are left for later,
-    and so are all answers when one cannot be written, as one to a form of text without reference. Notes go
-    only with the change that reserved them. Raises ValueError for what no creation takes.
+    like the fields that only upserts were shown to keep, and so are all answers when one cannot be written,
+    as one to a form of text without reference. Notes go only with the change that reserved them. Raises
+    ValueError for what no creation takes.
     """
     content = orjson.loads(change.content)
     taken = _without(content, [part for part in GEOCODED if content.get(ADDRESS, {}).get(part)])
+    taken = {name: value for name, value in taken.items() if name not in PROBED}
     try:
         document = _document(taken, change, forms)
     except ValueError:

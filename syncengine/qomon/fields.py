@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 from syncengine.qomon.guesses import guess_field
@@ -71,6 +71,9 @@ UNPROVEN = {
 }
 """Fields that look right and are not: name -> why."""
 
+PROBED = ("gender", "external_id")
+"""Those of them that a probe may show to be kept."""
+
 
 class Field(NamedTuple):
     """A Qomon field a value can be put into.
@@ -129,10 +132,15 @@ def known_field(name: str) -> Field | None:
 
 
 def find_field(name: str) -> Field:
-    """Return the field of this name. Raises ValueError with the reason and the nearest right name."""
+    """Return the field of this name, one of `PROBED` whether or not the space keeps it.
+
+    Raises ValueError with the reason and the nearest right name.
+    """
     field = known_field(name)
     if field is not None:
         return field
+    if name in PROBED:
+        return Field("text", name)
     first, dot, rest = name.partition(".")
     if first in ADVANCED:
         if rest.strip():
@@ -147,6 +155,15 @@ def find_field(name: str) -> Field:
     if dot and first == ADDRESS:
         raise ValueError(f"is no part of an address{_hint(name) or '; they are ' + ', '.join(ADDRESS_PARTS)}")
     raise ValueError(f"is no field of Qomon{_hint(name)}")
+
+
+def _check_proven(name: str, proven: Collection[str]) -> None:
+    """Raise ValueError for one of `PROBED` that is not proven."""
+    if name in PROBED and name not in proven:
+        raise ValueError(
+            f"cannot be mapped: {UNPROVEN[name]}. Whether this space keeps it is found out by syncengine "
+            "probe, in a space made for testing"
+        )
 
 
 def check_compared(name: str) -> None:
@@ -189,10 +206,14 @@ def suggest_field(column: str) -> str | None:
     return None if field.kind == "id" else column.strip()
 
 
-def check_rule(name: str, rule: Rule) -> Field:
-    """Return the field a rule fills. Raises ValueError with what is wrong with its name or options."""
+def check_rule(name: str, rule: Rule, proven: Collection[str] = PROBED) -> Field:
+    """Return the field a rule fills. Raises ValueError with what is wrong with its name or options.
+
+    `proven`: those of `PROBED` that the space was shown to keep; all, where no space is known yet.
+    """
     field = find_field(name)
-    if rule.blank == "clear" and field.kind not in {"text", "part"}:
+    _check_proven(name, proven)
+    if rule.blank == "clear" and (field.kind not in {"text", "part"} or name in PROBED):
         raise ValueError('blank = "clear" is only for plain text fields and address parts')
     if rule.split is not None and field.kind not in {"tags", "advanced"}:
         raise ValueError("split is only for tags and advanced fields")

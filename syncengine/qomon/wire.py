@@ -55,7 +55,10 @@ USER_AGENT = f"syncengine/{__version__} (Python {platform.python_version()})"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back. `body`: up to the cap; `is_whole`: that is all of it. `date`: the server's clock."""
+    """What came back. `body`: up to the cap; `is_whole`: that is all of it. `date`: the server's clock.
+
+    `names`: how its headers are spelled.
+    """
 
     status: int
     content_type: str
@@ -64,6 +67,7 @@ class Reply:
     is_whole: bool
     rate: RateHeaders
     date: datetime | None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,7 @@ def _reply(response: aiohttp.ClientResponse, content: bytes, *, is_whole: bool) 
         is_whole=is_whole,
         rate=rate_headers(headers),
         date=server_date(headers),
+        names=tuple(headers),
     )
 
 

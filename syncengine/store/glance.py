@@ -17,6 +17,7 @@ from syncengine.errors import StoreError
 from syncengine.store.driver import Connection, check_kind, sqlite3, translating
 from syncengine.store.file import real_path, side_files
 from syncengine.store.lock import is_locked
+from syncengine.store.probes import kept
 from syncengine.store.schema import DUE
 
 FINGERPRINT_BYTES = 16
@@ -27,7 +28,10 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What a state store knows: how many contacts, how many of them due, and its space."""
+    """What a state store knows: how many contacts, how many of them due, and its space.
+
+    `kept`: see `probes.kept`.
+    """
 
     contacts: int
     due: int
@@ -35,6 +39,7 @@ class Glance:
     group_id: int | None
     key_fingerprint: bytes | None = field(repr=False)
     secret: bytes = field(repr=False)
+    kept: frozenset[str] = frozenset()
 
     def is_other_key(self, api_key: str) -> bool:
         """Say whether the file was last used with another key."""
@@ -100,7 +105,8 @@ def _read(path: Path, *, is_quiet: bool) -> Glance:
         ).fetchone()
         contacts = connection.execute("SELECT count(*) FROM contacts").fetchone()[0]
         due = connection.execute(f"SELECT count(*) FROM contacts WHERE {DUE}").fetchone()[0]
-    return Glance(contacts, due, base_url, group_id, key_fingerprint, secret)
+        proven = kept(connection)
+    return Glance(contacts, due, base_url, group_id, key_fingerprint, secret, proven)
 
 
 @contextmanager

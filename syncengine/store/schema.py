@@ -332,3 +332,15 @@ def m005_adoption(db: Database) -> None:
         "CREATE INDEX ambiguous_id ON ambiguous (id)",
     ):
         db.execute(statement)
+
+
+@migrations()
+def m006_probes(db: Database) -> None:
+    """Add what was found out about the space with throw-away contacts."""
+    db.execute(
+        """CREATE TABLE probes (
+            question TEXT PRIMARY KEY,
+            answer TEXT NOT NULL,
+            at REAL NOT NULL
+        ) STRICT, WITHOUT ROWID"""
+    )

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from syncengine.clock import Stop
 from syncengine.errors import StoreError
-from syncengine.model import STOPPED_ON_PURPOSE, AdoptReport, Report, Result, Verdict, VerifyReport, ending
+from syncengine.model import STOPPED_ON_PURPOSE, ReadingReport, Report, Result, Verdict, VerifyReport, ending
 from syncengine.proving import Proving
 from syncengine.store import counting, sending
 from syncengine.store.store import Store
@@ -15,7 +15,7 @@ from syncengine.tally import Tally
 
 
 async def conclude(
-    report: Report | VerifyReport | AdoptReport,
+    report: Report | ReadingReport,
     count: Callable[[], Awaitable[bool]],
     *,
     store: Store,
@@ -86,11 +86,11 @@ async def count_sync(
     return bool(counts.problems_open or counts.due or counts.awaiting)
 
 
-async def count_reading(report: VerifyReport | AdoptReport, *, store: Store, at: StoreThread) -> bool:
+async def count_reading(report: ReadingReport, *, store: Store, at: StoreThread) -> bool:
     """Fill in the counts of a run that only read; after an adoption it is no problem that others are due."""
     counts = await at(counting.run_counts, store, run=report.run)
     report.problems_open, report.problems_new = counts.problems_open, counts.problems_new
-    if isinstance(report, AdoptReport):
+    if not isinstance(report, VerifyReport):
         return bool(counts.problems_open)
     report.unconfirmed = counts.awaiting
     return bool(counts.problems_open or counts.due or counts.awaiting or report.unread)

@@ -29,7 +29,7 @@ from syncengine.errors import ConfigError, SourceError, StoreError, SyncError
 from syncengine.guards import Guards
 from syncengine.load import LoadReport, LoadStopped, OpenedSource, load, open_for
 from syncengine.mapping import compile_mapping
-from syncengine.model import AdoptOptions, AdoptReport, Report, SyncOptions, VerifyReport
+from syncengine.model import AdoptOptions, AdoptReport, ReadingReport, Report, SyncOptions, VerifyReport
 from syncengine.progress import Progress
 from syncengine.proving import Proving
 from syncengine.store import counting, probes, sending
@@ -200,7 +200,7 @@ class Engine:
         return report
 
     @contextlib.asynccontextmanager
-    async def _reading_run(self, report: VerifyReport | AdoptReport) -> AsyncIterator[None]:
+    async def _reading_run(self, report: ReadingReport) -> AsyncIterator[None]:
         """Run what is inside; the errors that end a run become its reason, and its record is closed."""
         started = self._clock.monotonic()
         try:
@@ -354,7 +354,7 @@ class Engine:
 
     # --- the end -----------------------------------------------------------------------------------------
 
-    async def _conclude(self, report: Report | VerifyReport | AdoptReport) -> None:
+    async def _conclude(self, report: Report | ReadingReport) -> None:
         """Close the run's record, and be ready for another one."""
 
         async def count() -> bool:

@@ -128,7 +128,28 @@ class AdoptOptions:
 
 
 @dataclass(slots=True)
-class AdoptReport:
+class ReadingReport:
+    """What the reports of runs that only read have in common, as in `Report`."""
+
+    run: int = 0
+    outcome: str = ""
+    reason: str | None = None
+    problems_open: int = 0
+    problems_new: int = 0
+    requests: int = 0
+    tokens: float = 0
+    throttled: int = 0
+    seconds: float = 0.0
+    exit: int = 1
+    message: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that `--json` prints."""
+        return asdict(self) | {"tokens": _tokens(self.tokens), "seconds": round(self.seconds, 3)}
+
+
+@dataclass(slots=True)
+class AdoptReport(ReadingReport):
     """What `adopt --json` prints. Counts contacts of the source, but for `contacts`, `strangers`, the effort.
 
     `contacts`: of the space, read in this run; `known`: of these, whose id was known before; `strangers`:
@@ -138,9 +159,6 @@ class AdoptReport:
     `is_whole`: everybody was read.
     """
 
-    run: int = 0
-    outcome: str = ""
-    reason: str | None = None
     dry_run: bool = False
     is_whole: bool = False
     read: int = 0
@@ -159,50 +177,23 @@ class AdoptReport:
     unproven: int = 0
     strangers: int = 0
     fields: dict[str, int] = field(default_factory=dict)
-    problems_open: int = 0
-    problems_new: int = 0
-    requests: int = 0
-    tokens: float = 0
-    throttled: int = 0
-    seconds: float = 0.0
-    exit: int = 1
-    message: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the object of `adopt --json`."""
-        return asdict(self) | {"tokens": _tokens(self.tokens), "seconds": round(self.seconds, 3)}
 
 
 @dataclass(slots=True)
-class VerifyReport:
-    """What `verify --json` prints. Counts contacts, but for the last four.
+class VerifyReport(ReadingReport):
+    """What `verify --json` prints.
 
     `checked`: contacts compared with what Qomon shows; `unconfirmed`: those of all that still wait; `unread`:
     those whose id is known, that no search shows, and that were not read one by one.
     """
 
-    run: int = 0
-    outcome: str = ""
-    reason: str | None = None
     checked: int = 0
     confirmed: int = 0
     differs: int = 0
     dropped: int = 0
     unconfirmed: int = 0
     unread: int = 0
-    problems_open: int = 0
-    problems_new: int = 0
-    requests: int = 0
-    tokens: float = 0
-    throttled: int = 0
-    seconds: float = 0.0
-    exit: int = 1
-    message: str = ""
     findings: list[dict[str, Any]] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the object of `verify --json`."""
-        return asdict(self) | {"tokens": _tokens(self.tokens), "seconds": round(self.seconds, 3)}
 
 
 def _tokens(tokens: float) -> float:

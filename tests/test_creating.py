@@ -255,7 +255,7 @@ async def test_a_refused_creation_is_rejected_and_the_others_are_created(tmp_pat
 
 
 async def test_a_creation_that_is_throttled_is_made_later(tmp_path: Path) -> None:
-    fault = '[[fault]]\nendpoint = "create"\nkind = "status"\nstatus = 429\ncount = 2\n'
+    fault = '[[fault]]\nendpoint = "create"\nkind = "status"\nstatus = 429\nretry_after = "1"\ncount = 2\n'
     async with world(tmp_path, identity=CREATE, verify=True, faults=fault) as w:
         w.write(family())
         report = await w.sync()
